@@ -1,0 +1,121 @@
+"""`python -m pytest_hardening`: inspect files, explain checks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+from .errors import PolicyError
+from .model import ArtifactReport, Kind, Outcome
+
+__all__ = ["main"]
+
+_EXIT_STATUS = """\
+exit status: 0 every file was judged and nothing fails, 1 a check fails, 2 a file could not be judged or the command
+line is wrong. What is unknown does not change it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is described in its help."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except PolicyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `... | head` is no error
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pytest_hardening", description="Judge the hardening of ELF files.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    inspect = commands.add_parser(
+        "inspect",
+        help="judge files with every check",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or glob pattern")
+    inspect.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    inspect.add_argument("--check", action="append", metavar="NAME", help="only this check (repeatable)")
+    inspect.add_argument("--objects", action="store_true", help="also judge object files found in folders")
+    inspect.add_argument("--members", action="store_true", help="list members of static archives (json always does)")
+    inspect.add_argument(
+        "--second-opinion",
+        action="store_true",
+        help="read each file with lief as well, and report what the two readers disagree on as an error",
+    )
+    inspect.set_defaults(run=_inspect)
+    explain = commands.add_parser("explain", help="print the manual page of a check")
+    explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
+    explain.set_defaults(run=_explain)
+    return parser
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    worst = 0
+
+    def noted() -> Iterator[ArtifactReport]:
+        nonlocal worst
+        for entry in _entries(options):
+            failed = any(verdict.outcome is Outcome.FAIL for verdict in entry.verdicts)
+            worst = max(worst, 2 if entry.error is not None else int(failed))
+            yield entry
+
+    if options.format == "json":
+        from .reports.document import write_document
+
+        write_document(noted(), sys.stdout)
+        return worst
+    from .reports.listing import listing
+
+    for entry in noted():
+        if entry.member is None or options.members:
+            print(listing(entry))
+    return worst
+
+
+def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
+    from .artifacts.discovery import discover
+    from .engine import judge, requests_of
+
+    requests = requests_of(options.check)
+    found = discover(options.paths, objects=options.objects)
+    for path, reason in found.problems:
+        yield ArtifactReport(path, None, Kind.NOT_ELF, "", reason)
+    for artifact in found.artifacts:
+        for entry in judge(artifact, requests):
+            if options.second_opinion and entry.member is None and entry.error is None:
+                from .elf.second_opinion import disagreements
+
+                differences = disagreements(artifact.path)
+                if differences:
+                    text = f"two readers disagree: {'; '.join(differences)}"
+                    yield ArtifactReport(entry.path, None, entry.kind, entry.machine, text)
+                    continue
+            yield entry
+    left = ", ".join(f"{number} {reason}" for reason, number in sorted(found.left_out.items()))
+    if left:
+        print(f"left out: {left}", file=sys.stderr)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .checks.registry import CHECK_NAMES, get_check
+
+    if options.check is None:
+        for name in CHECK_NAMES:
+            print(f"{name:18}{get_check(name).manual().splitlines()[0]}")
+        return 0
+    check = get_check(options.check)
+    print(f"{check.name}\n{'=' * len(check.name)}\n\n{check.manual()}")
+    for name, parameter in check.parameters.items():
+        choices = f" (one of {', '.join(map(str, parameter.choices))})" if parameter.choices else ""
+        print(f"\nParameter {name}{choices}, default {parameter.default}: {parameter.meaning}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""How paths are shown: valid UTF-8, nothing a terminal would obey, relative where that is shorter."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["display", "shown"]
+
+
+def shown(name: str | bytes) -> str:
+    """A file name for people: bytes that are not UTF-8 and control characters as \\xNN escapes."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def display(path: str, base: str) -> str:
+    """`path` relative to `base` where it lies below it, else absolute."""
+    if path.startswith(base.rstrip("/") + "/"):
+        path = path[len(base.rstrip("/")) + 1 :]
+    return shown(path)

@@ -1,0 +1,1 @@
+"""Facts in, verdicts out: one module per mitigation. No I/O, no pytest, no ELF library."""

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..elf.facts import ElfFacts, Need
+from ..elf.machines import EM_386, EM_AARCH64, EM_X86_64
+from ..model import Evidence, Kind, Verdict
+from .base import LINKED, Check
+
+__all__ = ["CfProtection"]
+
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """How one architecture marks control-flow protection."""
+
+    features: tuple[tuple[str, int], ...]  # name and bit in FEATURE_1_AND
+    landing_pads: tuple[bytes, ...]
+    pad_name: str
+    flag: str
+
+
+_X86_FEATURES = (("ibt", 1), ("shstk", 2))
+_SCHEMES = {
+    EM_X86_64: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfa",), "ENDBR64", "-fcf-protection=full"),
+    EM_386: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfb",), "ENDBR32", "-fcf-protection=full"),
+    EM_AARCH64: _Scheme(
+        (("bti", 1), ("pac", 2)),
+        # bti c, bti jc, paciasp, pacibsp (Arm ARM, "Effect of entering a guarded page"), little-endian
+        (b"\x5f\x24\x03\xd5", b"\xdf\x24\x03\xd5", b"\x3f\x23\x03\xd5", b"\x7f\x23\x03\xd5"),
+        "BTI or PACIASP",
+        "-mbranch-protection=standard",
+    ),
+}
+
+
+class CfProtection(Check):
+    """The processor checks indirect branches and return addresses (x86 CET; AArch64 BTI and PAC).
+
+    What it protects
+    ----------------
+    Indirect branches land only where a landing pad stands (IBT, BTI), and returns go only where the call came from
+    (shadow stack, pointer authentication): code reuse attacks lose their gadgets.
+
+    Evidence
+    --------
+    The FEATURE_1_AND bits of the GNU property note. The linker ANDs them over all inputs, so one object without the
+    note clears them; `-z ibt`, `-z shstk` and `-z force-bti` set them whatever the objects say, so the first
+    instructions of the global functions are looked at as well. A file that is not marked although its functions carry
+    landing pads was compiled with the flag: unknown, because often the toolchain's own start files lack the note
+    (Debian 12), and its maker's flags are not to blame.
+
+    When it does not apply
+    ----------------------
+    Architectures other than x86 and AArch64.
+
+    Fix
+    ---
+    x86: compile with -fcf-protection=full; AArch64: -mbranch-protection=standard. Assembly needs the note and landing
+    pads by hand. GNU ld names the input that lacks it: -Wl,-z,cet-report=warning, -Wl,-z,bti-report=warning.
+
+    References
+    ----------
+    x86-64 psABI, "Program Property"; "ELF for the Arm 64-bit Architecture", program properties; Linux Extensions to
+    gABI.
+    """
+
+    name = "cf-protection"
+    label = "Control flow integrity"
+    kinds = LINKED | {Kind.OBJECT}
+
+    def inapplicable(self, facts: ElfFacts) -> str:
+        return "" if facts.machine.number in _SCHEMES else f"{facts.machine.name} has no such protection"
+
+    def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
+        if facts.machine.number not in _SCHEMES or facts.bytecode:
+            return frozenset()
+        return frozenset({Need.PROPERTIES} if facts.kind is Kind.OBJECT else {Need.PROPERTIES, Need.ENTRY_POINTS})
+
+    def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        scheme = _SCHEMES[facts.machine.number]
+        if facts.bytecode or facts.properties is None:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
+        mask = facts.properties.features
+        observed: dict[str, Any] = {name: bool((mask or 0) & bit) for name, bit in scheme.features}
+        missing = [name.upper() for name, present in observed.items() if not present]
+        lacking = f"without {', '.join(missing)}" if missing else "complete"
+        seen = Evidence("GNU property note", "absent" if mask is None else f"FEATURE_1_AND = {mask:#x}, {lacking}")
+        if facts.kind is Kind.OBJECT:
+            if not missing:
+                return self.passed("marked for control-flow protection", seen, **observed)
+            return self.failed(
+                f"not marked for {' and '.join(missing)}", seen, remedy=f"compile with {scheme.flag}", **observed
+            )
+        return self._linked(facts, scheme, missing, seen, observed)
+
+    def _linked(
+        self, facts: ElfFacts, scheme: _Scheme, missing: list[str], seen: Evidence, observed: dict[str, Any]
+    ) -> Verdict:
+        entries = facts.entry_points or ()
+        bare = [entry for entry in entries if not entry.code.startswith(scheme.landing_pads)]
+        shown = tuple(Evidence("code", f"{e.name}() does not begin with {scheme.pad_name}") for e in bare[:_SHOWN])
+        remedy = f"compile every unit with {scheme.flag}"
+        names = " and ".join(missing)
+        if missing and len(missing) < len(scheme.features):
+            return self.failed(f"not marked for {names}", seen, remedy=remedy, **observed)
+        if entries and len(bare) == len(entries):
+            what = f"not marked for {names}" if missing else "marked by the linker"
+            return self.failed(f"{what}, and no function has a landing pad", seen, *shown, remedy=remedy, **observed)
+        if missing:
+            why = (
+                "although functions have landing pads: an object without the note was linked in, often a start file"
+                if entries
+                else "and no function symbol is left to tell why"
+            )
+            return self.unknown(f"not marked for {names}, {why}", seen, remedy=remedy, **observed)
+        if bare:
+            return self.unknown("marked, but some functions have no landing pad", seen, *shown, **observed)
+        return self.passed("marked for control-flow protection", seen, **observed)

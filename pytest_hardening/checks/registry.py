@@ -1,0 +1,53 @@
+"""All checks by name. A check is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+
+from ..errors import PolicyError
+from .base import Check
+
+__all__ = ["CHECK_NAMES", "get_check", "get_checks"]
+
+# the order in which verdicts are shown
+_WHERE = {
+    "pie": "pie:Pie",
+    "pic": "pic:Pic",
+    "text-relocations": "text_relocations:TextRelocationsCheck",
+    "relro": "relro:Relro",
+    "bind-now": "bind_now:BindNow",
+    "nx-stack": "nx_stack:NxStack",
+    "rwx-segments": "rwx_segments:RwxSegments",
+    "rpath": "rpath:Rpath",
+    "stack-protector": "stack_protector:StackProtector",
+    "fortify": "fortify:Fortify",
+    "cf-protection": "cf_protection:CfProtection",
+}
+CHECK_NAMES = tuple(_WHERE)
+
+
+@cache
+def get_check(name: str) -> Check:
+    """The check of a name.
+
+    Raises
+    ------
+    PolicyError: there is none; the message names the nearest.
+    """
+    where = _WHERE.get(name)
+    if where is None:
+        near = difflib.get_close_matches(name, CHECK_NAMES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(CHECK_NAMES)}"
+        raise PolicyError(f"unknown check {name!r}; {hint}")
+    module, _, attribute = where.partition(":")
+    check: Check = getattr(import_module(f"{__package__}.{module}"), attribute)()
+    return check
+
+
+def get_checks(names: Iterable[str]) -> tuple[Check, ...]:
+    """The checks of several names, in the registry's order, each once."""
+    wanted = {get_check(name).name for name in names}
+    return tuple(get_check(name) for name in CHECK_NAMES if name in wanted)

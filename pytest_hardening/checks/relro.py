@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ..elf.facts import ElfFacts, Need
+from ..elf.layout import DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, PT_GNU_RELRO, Segment
+from ..model import Evidence, Verdict
+from .base import LINKED, Check, Parameter
+from .bind_now import bind_now_tags
+
+__all__ = ["Relro"]
+
+_PAGE = 0x1000  # the smallest page size in use: what is not covered with it is covered with none
+
+
+class Relro(Check):
+    """The loader's tables are read-only after start-up.
+
+    What it protects
+    ----------------
+    The global offset table, the constructors' and destructors' tables and the dynamic section hold pointers that the
+    program calls. With RELRO the loader makes them read-only once they are filled in. Partial RELRO leaves the slots
+    of lazily bound calls writable; full RELRO, together with immediate binding, leaves none.
+
+    Evidence
+    --------
+    PT_GNU_RELRO with a size, the range that it really protects (the end is rounded down to a page, as the loader does
+    it), and whether the slots that relocations fill lie inside. -z now without PT_GNU_RELRO protects nothing.
+
+    When it does not apply
+    ----------------------
+    Objects and archives: the link step decides.
+
+    Fix
+    ---
+    Link with -Wl,-z,relro and, for full RELRO, -Wl,-z,now. GNU ld for RISC-V (2.40) leaves the GOT outside RELRO
+    whatever the flags; lld does not.
+
+    References
+    ----------
+    ld manual (-z relro, -z now); glibc elf/dl-reloc.c (_dl_protect_relro); LSB, PT_GNU_RELRO.
+    """
+
+    name = "relro"
+    label = "Read-only relocations"
+    kinds = LINKED
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        "level": Parameter("full", ("partial", "full"), "partial: PT_GNU_RELRO is there; full: it covers the whole GOT")
+    }
+
+    def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
+        return frozenset({Need.GOT}) if facts.dynamic is not None else frozenset()
+
+    def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        segment = facts.segment(PT_GNU_RELRO)
+        if segment is None or segment.memsz == 0:
+            return self.failed(
+                "no RELRO: relocation tables and GOT stay writable",
+                Evidence("program headers", "no PT_GNU_RELRO" if segment is None else "PT_GNU_RELRO is empty"),
+                remedy="link with -Wl,-z,relro" + (" -Wl,-z,now" if parameters["level"] == "full" else ""),
+                relro="none",
+            )
+        seen = Evidence("program headers", f"PT_GNU_RELRO {segment.vaddr:#x}..{segment.end:#x}")
+        missed = [item for item in _tables(facts) if _exposed(facts, segment, item[1])]
+        if missed:
+            return self.failed(
+                f"RELRO does not cover {', '.join(name for name, _ in missed)}",
+                seen,
+                *(Evidence("address", f"{name} {low:#x}..{high:#x} is writable") for name, (low, high) in missed),
+                remedy="link with -Wl,-z,relro and without a linker script that moves these sections out of it",
+                relro="none",
+            )
+        return self._level(facts, segment, seen, parameters["level"])
+
+    def _level(self, facts: ElfFacts, segment: Segment, seen: Evidence, wanted: str) -> Verdict:
+        slots = _slots(facts)
+        if slots is None:
+            if wanted == "partial":
+                return self.passed("RELRO (at least partial)", seen, relro="partial")
+            return self.unknown(
+                "RELRO; a static file without section headers does not show where its GOT lies",
+                seen,
+                relro="unknown",
+            )
+        exposed = [item for item in slots if _exposed(facts, segment, item[1])]
+        if not exposed:
+            return self.passed("full RELRO: the whole GOT is read-only after start-up", seen, relro="full")
+        if wanted == "partial":
+            return self.passed("partial RELRO: some GOT slots stay writable", seen, relro="partial")
+        summary, remedy = "partial RELRO: GOT slots stay writable", "link with -Wl,-z,relro -Wl,-z,now"
+        if bind_now_tags(facts.dynamic):
+            summary = "RELRO does not cover the GOT although it is bound at start-up"
+            remedy = "this linker leaves the GOT outside RELRO: use another linker (lld) or linker script"
+        still = (Evidence("address", f"{name} {low:#x}..{high:#x} is writable") for name, (low, high) in exposed)
+        return self.failed(summary, seen, *still, remedy=remedy, relro="partial")
+
+
+_Range = tuple[str, tuple[int, int]]
+
+
+def _tables(facts: ElfFacts) -> list[_Range]:
+    """What even partial RELRO covers: the dynamic section and the tables of constructors and destructors."""
+    dynamic = facts.dynamic
+    if dynamic is None:
+        return []
+    ranges: list[_Range] = [("the dynamic section", (dynamic.address, dynamic.address + max(dynamic.size, 1) - 1))]
+    for name, address, size in (
+        ("the constructors' table", DT_INIT_ARRAY, DT_INIT_ARRAYSZ),
+        ("the destructors' table", DT_FINI_ARRAY, DT_FINI_ARRAYSZ),
+    ):
+        if dynamic.tags.get(size, 0):
+            low = dynamic.tags.get(address, 0)
+            ranges.append((name, (low, low + dynamic.tags[size] - 1)))
+    return ranges
+
+
+def _slots(facts: ElfFacts) -> list[_Range] | None:
+    """The slots that full RELRO covers; None where the file does not tell."""
+    if facts.got is not None:
+        named = (("GOT slots of data", facts.got.data_slots), ("GOT slots of calls", facts.got.call_slots))
+        return [(name, slots) for name, slots in named if slots is not None]
+    if not facts.sections:
+        return None
+    # static: the GOT's relocations (IRELATIVE) are found through symbols, so the sections have to tell
+    return [
+        (section.name, (section.addr, section.addr + section.size - 1))
+        for section in facts.sections
+        if section.allocated and section.size and section.name in (".got", ".got.plt", ".init_array", ".fini_array")
+    ]
+
+
+def _exposed(facts: ElfFacts, segment: Segment, span: tuple[int, int]) -> bool:
+    """Whether any byte of the range stays writable; `span` holds the first and the last address."""
+    low, high = span
+    start, end = segment.vaddr & -_PAGE, segment.end & -_PAGE
+    return any(facts.writable(address) and not start <= address < end for address in (low, high))

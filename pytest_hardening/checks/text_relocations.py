@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..elf.facts import ElfFacts, Need, TextRelocations
+from ..elf.layout import DF_TEXTREL, DT_TEXTREL
+from ..model import Evidence, Verdict
+from .base import LINKED, Check
+
+__all__ = ["TextRelocationsCheck", "text_relocation_evidence"]
+
+_SHOWN = 4
+
+
+class TextRelocationsCheck(Check):
+    """The loader never writes into read-only segments.
+
+    What it protects
+    ----------------
+    A text relocation makes the loader remap code as writable, patch it, and map it back. While it does so, or for good
+    where the remapping back fails, code can be overwritten. SELinux and Android refuse such files.
+
+    Evidence
+    --------
+    A run-time relocation whose address lies in a PT_LOAD that is not writable; DT_TEXTREL or DF_TEXTREL, which announce
+    it. Any one of the three is enough: linkers write one tag, both or none.
+
+    When it does not apply
+    ----------------------
+    Static executables without dynamic section, objects and archives (see pic).
+
+    Fix
+    ---
+    Compile every object with -fPIC (or -fPIE for an executable); hand-written assembly must reach data through the GOT.
+    Linking with -Wl,-z,text turns a text relocation into a link error.
+
+    References
+    ----------
+    System V gABI, "Dynamic Section" (DT_TEXTREL, DF_TEXTREL); ld manual (-z text).
+    """
+
+    name = "text-relocations"
+    label = "No text relocations"
+    kinds = LINKED
+
+    def inapplicable(self, facts: ElfFacts) -> str:
+        return "" if facts.dynamic is not None else "static, without dynamic section: nothing is relocated at run time"
+
+    def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
+        return frozenset({Need.TEXT_RELOCATIONS})
+
+    def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        relocations, dynamic = facts.text_relocations, facts.dynamic
+        if relocations is None or dynamic is None:
+            return self.unknown("its relocations were not read")
+        tags = []
+        if DT_TEXTREL in dynamic:
+            tags.append("DT_TEXTREL")
+        if dynamic.flags & DF_TEXTREL:
+            tags.append("DF_TEXTREL")
+        if relocations.count or tags:
+            announced = Evidence("dynamic section", " and ".join(tags) + " present" if tags else "no TEXTREL tag")
+            counted = f"{relocations.count} text relocation(s)" if relocations.count else "announces text relocations"
+            return self.failed(
+                f"{counted}: the loader writes into read-only segments",
+                announced,
+                *text_relocation_evidence(relocations),
+                remedy="compile every object with -fPIC (-fPIE for an executable); link with -Wl,-z,text to be told",
+                culprits=tuple(dict.fromkeys(item.location for item in relocations.found if item.location)),
+                count=relocations.count,
+                tags=tags,
+            )
+        if relocations.packed:
+            return self.unknown("its packed relocation table (DT_ANDROID_RELA) cannot be read", count=None, tags=tags)
+        return self.passed("no text relocations", count=0, tags=tags)
+
+
+def text_relocation_evidence(relocations: TextRelocations) -> tuple[Evidence, ...]:
+    """The first text relocations as evidence: address, symbol, function."""
+    shown = []
+    for item in relocations.found[:_SHOWN]:
+        against = f" against {item.symbol}" if item.symbol else ""
+        inside = f" in {item.location}()" if item.location else ""
+        shown.append(Evidence("relocation", f"at {item.address:#x}{inside}{against}"))
+    return tuple(shown)

@@ -1,0 +1,160 @@
+"""Collectors and items: one collector per artifact, one item per required check."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .artifacts.discovery import discover
+from .checks.registry import get_check
+from .engine import kind_of
+from .errors import ArtifactError, NotHardened
+from .gate import GATE
+from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
+from .policy.decision import Decision, decide
+from .reports.message import message
+
+__all__ = ["PROPERTY", "ArtifactCollector", "CheckItem", "ProblemCollector", "ProblemItem", "collect_items"]
+
+#: The user property that carries a verdict from a worker to the controller, as JSON.
+PROPERTY = "hardening_verdict"
+
+
+class ArtifactCollector(pytest.Collector):
+    """One artifact; its node id is its display name."""
+
+    def __init__(self, artifact: Artifact, **arguments: Any) -> None:
+        super().__init__(name=artifact.display, nodeid=artifact.display, **arguments)
+        self.artifact = artifact
+
+    def collect(self) -> list[pytest.Item]:
+        """An item per required check that applies to the artifact's kind; nothing but the file's head is read."""
+        gate = self.config.stash[GATE]
+        try:
+            kind = kind_of(self.artifact)
+        except ArtifactError as error:
+            return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
+        judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
+        return [
+            CheckItem.from_parent(self, name=check, artifact=self.artifact)
+            for check in gate.profile.checks
+            if not get_check(check).why_not_kind(judged_as)
+        ]
+
+
+class ProblemCollector(pytest.Collector):
+    """A path that leads to nothing that can be judged."""
+
+    def __init__(self, reason: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.reason = reason
+
+    def collect(self) -> list[pytest.Item]:
+        """The one item that fails."""
+        return [ProblemItem.from_parent(self, name="artifact", reason=self.reason)]
+
+
+class _HardeningItem(pytest.Item):
+    """What both kinds of item share: where they are, and that a failure is a message, not a traceback."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.add_marker("hardening")
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:
+        name = self.parent.nodeid if self.parent is not None else ""
+        return name, None, f"{name} :: {self.name}"
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        return self.path, None, self.location[2]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, NotHardened | ArtifactError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def note(self, entry: ArtifactReport, verdict: Verdict | None, members: list[dict[str, Any]]) -> None:
+        """Attach the verdict to the report; user properties cross xdist workers and land in JUnit XML."""
+        data = {**entry.to_json(), "verdicts": [verdict.to_json()] if verdict else [], "members": members}
+        if verdict is not None:
+            self.user_properties.append(("hardening_outcome", verdict.outcome.value))
+            self.user_properties.append(("hardening_summary", verdict.summary))
+        self.user_properties.append((PROPERTY, json.dumps(data)))
+
+
+class ProblemItem(_HardeningItem):
+    """A path that leads to nothing that can be judged: always fails, and the others are judged all the same."""
+
+    def __init__(self, reason: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.reason = reason
+
+    def runtest(self) -> None:
+        path = self.location[0]
+        self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), None, [])
+        raise ArtifactError(f"{path}: {self.reason}")
+
+
+class CheckItem(_HardeningItem):
+    """One check of one artifact: `build/PROGRAM::bind-now`."""
+
+    def __init__(self, artifact: Artifact, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.artifact = artifact
+        self.check = self.name
+
+    def runtest(self) -> None:
+        gate = self.config.stash[GATE]
+        report = gate.report(self.artifact)
+        entry = report.artifact
+        if entry.error is not None:
+            self.note(entry, None, [member.to_json() for member in report.members if member.error is not None])
+            raise ArtifactError(f"{entry.path}: {entry.error}")
+        verdict = report.verdict(self.check)
+        self.note(entry, verdict, list(_member_entries(report, self.check)))
+        decision = decide(verdict.outcome, strict=gate.settings.strict)
+        if decision is Decision.REJECTED:
+            raise NotHardened(message(entry.path, verdict))
+        if decision is not Decision.ACCEPTED:
+            word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
+            pytest.skip(f"{word}: {verdict.summary}")
+
+
+def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:
+    """The members of an archive with the verdict of one check each."""
+    for member in report.members:
+        data = member.to_json()
+        data["verdicts"] = [verdict for verdict in data["verdicts"] if verdict["check"] == check]
+        yield data
+
+
+def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytest.Item]:
+    """The items of all artifacts that `paths` lead to; never empty: what leads to nothing is an item that fails."""
+    gate = session.config.stash[GATE]
+    found = discover(paths, objects=gate.settings.objects, base=str(session.config.rootpath))
+    gate.left_out = Counter(found.left_out)
+    items: list[pytest.Item] = []
+    for artifact in found.artifacts:
+        collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact))
+        gate.left_out["of a kind that no required check applies to"] += not collected
+        items += collected
+    problems = list(found.problems)
+    if not items and not problems:
+        checks = ", ".join(gate.profile.checks)
+        problems = [(path, f"nothing in it that the required checks apply to ({checks})") for path in paths]
+    for name, reason in problems:
+        items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=name, reason=reason))
+    return items
+
+
+def _collected(collector: pytest.Collector) -> list[pytest.Item]:
+    """The items of a collector, announced as pytest's own are, so that they are counted while they are collected."""
+    report = collector.ihook.pytest_make_collect_report(collector=collector)
+    collector.ihook.pytest_collectreport(report=report)
+    return [node for node in report.result if isinstance(node, pytest.Item)]

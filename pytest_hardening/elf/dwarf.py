@@ -1,0 +1,126 @@
+"""Local variables of array type that live on the stack, from DWARF, through pyelftools.
+
+Such a function is what every stack protector level from -fstack-protector-strong on protects (GCC manual, "Program
+Instrumentation Options"). Used only where a file shows no canary at all, so it may cost milliseconds a unit.
+Debug information that is compressed, split or larger than the limits is not read; then nothing is found, and nothing is
+claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any, cast
+
+from ..errors import ArtifactError
+from .facts import StackArray
+from .image import Image
+from .source import SourceStream
+
+__all__ = ["stack_arrays"]
+
+_MOST_FOUND = 16
+_MOST_ENTRIES = 60_000  # debugging information entries, about a second
+_MOST_BYTES = 32 << 20
+_SHF_COMPRESSED = 0x800
+# DW_LANG_* of C and C++ (DWARF 5, table 7.17, and the list of languages at dwarfstd.org)
+_C_FAMILY = frozenset((0x01, 0x02, 0x04, 0x0C, 0x1A, 0x1D, 0x21, 0x2B, 0x2C, 0x3A, 0x3B))
+_QUALIFIERS = frozenset(("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_restrict_type"))
+_DW_OP_FBREG = 0x91
+
+
+def stack_arrays(image: Image) -> tuple[StackArray, ...]:
+    """The first stack arrays of C and C++ units; empty where there are none or no readable DWARF."""
+    debug = [section for section in image.sections if section.name.startswith(".debug_")]
+    names = {section.name for section in debug}
+    too_large = sum(section.size for section in debug) > _MOST_BYTES
+    if ".debug_info" not in names or too_large or any(section.flags & _SHF_COMPRESSED for section in debug):
+        return ()
+    from elftools.common.exceptions import DWARFError, ELFError
+    from elftools.elf.elffile import ELFFile
+
+    found: list[StackArray] = []
+    budget = [_MOST_ENTRIES]
+    try:
+        dwarf = ELFFile(cast("IO[bytes]", SourceStream(image.source))).get_dwarf_info(follow_links=False)
+        for unit in dwarf.iter_CUs():
+            for item in _unit_arrays(unit, budget):
+                found.append(item)
+                if len(found) == _MOST_FOUND:
+                    return tuple(found)
+            if budget[0] <= 0:
+                break
+    except (ELFError, DWARFError, ArtifactError, LookupError, ValueError, AttributeError, TypeError, RecursionError):
+        # damaged debug information makes no verdict on the code; what was found before the damage stands
+        return tuple(found)
+    return tuple(found)
+
+
+def _unit_arrays(unit: Any, budget: list[int]) -> Iterator[StackArray]:
+    top = unit.get_top_DIE()
+    budget[0] -= 1
+    language = top.attributes.get("DW_AT_language")
+    if top.tag != "DW_TAG_compile_unit" or language is None or language.value not in _C_FAMILY:
+        return
+    name, producer = _text(top, "DW_AT_name"), _text(top, "DW_AT_producer")
+    for child in top.iter_children():
+        budget[0] -= 1
+        if budget[0] <= 0:
+            return
+        if child.tag == "DW_TAG_subprogram" and "DW_AT_low_pc" in child.attributes:
+            for variable in _variables(child, budget):
+                if _is_on_stack(variable) and _is_array(variable):
+                    yield StackArray(name, _name(child), _name(variable), producer)
+                    break
+
+
+def _variables(scope: Any, budget: list[int], depth: int = 0) -> Iterator[Any]:
+    for child in scope.iter_children():
+        budget[0] -= 1
+        if budget[0] <= 0 or depth > 32:
+            return
+        if child.tag == "DW_TAG_variable":
+            yield child
+        elif child.tag in ("DW_TAG_lexical_block", "DW_TAG_inlined_subroutine"):
+            yield from _variables(child, budget, depth + 1)
+
+
+def _is_on_stack(variable: Any) -> bool:
+    location = variable.attributes.get("DW_AT_location")
+    return (
+        location is not None
+        and location.form in ("DW_FORM_exprloc", "DW_FORM_block1")
+        and len(location.value) > 1
+        and location.value[0] == _DW_OP_FBREG
+        and all(byte & 0x80 for byte in location.value[1:-1])  # one operation: its LEB128 operand ends the expression
+    )
+
+
+def _is_array(variable: Any) -> bool:
+    kind = _origin(variable)
+    for _ in range(16):
+        if "DW_AT_type" not in kind.attributes:
+            return False
+        kind = kind.get_DIE_from_attribute("DW_AT_type")
+        if kind.tag == "DW_TAG_array_type":
+            return True
+        if kind.tag not in _QUALIFIERS:
+            return False
+    return False
+
+
+def _origin(entry: Any) -> Any:
+    """The entry that carries name and type: an inlined or cloned one refers to its abstract origin."""
+    for _ in range(4):
+        if "DW_AT_abstract_origin" not in entry.attributes:
+            break
+        entry = entry.get_DIE_from_attribute("DW_AT_abstract_origin")
+    return entry
+
+
+def _name(entry: Any) -> str:
+    return _text(_origin(entry), "DW_AT_name")
+
+
+def _text(entry: Any, attribute: str) -> str:
+    value = entry.attributes.get(attribute)
+    return value.value.decode("utf-8", "backslashreplace") if value is not None else ""

@@ -1,0 +1,247 @@
+"""What was read from one ELF file: frozen, free of any library's objects, safe to keep after the file is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from ..model import Kind
+from .layout import DT_FLAGS, DT_FLAGS_1, PF_W, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, Segment
+from .machines import Machine
+
+__all__ = [
+    "Dynamic",
+    "ElfFacts",
+    "EntryPoint",
+    "Got",
+    "Imports",
+    "Need",
+    "ObjectRelocations",
+    "Properties",
+    "Reference",
+    "Section",
+    "StackArray",
+    "TextRelocation",
+    "TextRelocations",
+]
+
+
+class Need(Enum):
+    """A group of facts that costs something to read; a check asks for what it needs, when it needs it."""
+
+    IMPORTS = "undefined symbols and the calls to them"
+    TEXT_RELOCATIONS = "run-time relocations in segments that are not writable"
+    GOT = "addresses of the slots that the loader fills"
+    ENTRY_POINTS = "first instructions of the global functions"
+    PROPERTIES = "GNU property note"
+    OBJECT_RELOCATIONS = "relocations of an object file"
+    STACK_ARRAYS = "arrays on the stack, from DWARF"
+
+
+class Section(NamedTuple):
+    """One section header; addresses, offsets and sizes in bytes."""
+
+    name: str
+    type: int
+    flags: int
+    addr: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    entsize: int
+
+    @property
+    def allocated(self) -> bool:
+        return bool(self.flags & SHF_ALLOC)
+
+    @property
+    def writable(self) -> bool:
+        return bool(self.flags & SHF_WRITE)
+
+    @property
+    def executable(self) -> bool:
+        return bool(self.flags & SHF_EXECINSTR)
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """The dynamic section as the loader sees it: through PT_DYNAMIC, the last entry of a tag wins."""
+
+    address: int
+    size: int
+    tags: Mapping[int, int]
+    needed: tuple[str, ...]
+    soname: str | None
+    rpath: str | None
+    runpath: str | None
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self.tags
+
+    @property
+    def flags(self) -> int:
+        return self.tags.get(DT_FLAGS, 0)
+
+    @property
+    def flags_1(self) -> int:
+        return self.tags.get(DT_FLAGS_1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """Undefined symbols.
+
+    Parameters
+    ----------
+    names: all of them.
+    calls: those that are the target of a relocation which only a direct call leaves.
+    defined: functions that the file defines and exports.
+    """
+
+    names: frozenset[str]
+    calls: frozenset[str]
+    defined: frozenset[str]
+
+
+class TextRelocation(NamedTuple):
+    """A run-time relocation in a segment that is not writable."""
+
+    address: int
+    symbol: str
+    location: str  # the function or section it lies in; empty where the file does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class TextRelocations:
+    """`found` holds the first ones; `count` is the number of all; `packed` says that a table could not be decoded."""
+
+    found: tuple[TextRelocation, ...]
+    count: int
+    packed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """Address ranges (lowest, highest) of the slots that the loader fills; None where there is no such slot."""
+
+    data_slots: tuple[int, int] | None
+    call_slots: tuple[int, int] | None
+
+
+class EntryPoint(NamedTuple):
+    """A global function's first bytes."""
+
+    name: str
+    address: int
+    code: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """GNU property notes: `features` is the AND mask of the architecture's FEATURE_1, None where there is no note."""
+
+    features: int | None
+
+
+class Reference(NamedTuple):
+    """A relocation of an object file that decides on its position independence."""
+
+    relocation: str
+    symbol: str
+    section: str
+    offset: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRelocations:
+    """What the relocations of an object file say of position independence.
+
+    Parameters
+    ----------
+    position_dependent: relocations that need a fixed load address; the first ones.
+    executable_only: relocations that fit a PIE but no shared library; the first ones.
+    count: the number of relocations in sections that are loaded.
+    undecided: relocation types that the tables do not hold.
+    """
+
+    position_dependent: tuple[Reference, ...]
+    executable_only: tuple[Reference, ...]
+    count: int
+    undecided: tuple[str, ...]
+
+
+class StackArray(NamedTuple):
+    """A local variable of array type that lives on the stack, from DWARF."""
+
+    unit: str
+    function: str
+    variable: str
+    producer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElfFacts:
+    """One ELF file. Groups named in `Need` are None until they were asked for.
+
+    Parameters
+    ----------
+    name: the file's or the member's base name.
+    kind, machine, bits, order: what it is.
+    mode: st_mode of the file.
+    build_root: the build tree it lies in, or None.
+    interpreter: PT_INTERP, or None.
+    libc: "glibc", "musl" or "bionic", or None where the file does not tell.
+    compilers: families named in .comment and notes: "gcc", "clang", "rustc", "go" ...; empty where nothing is on
+    record. bytecode: an object that holds only link-time-optimisation bytecode, no machine code.
+    """
+
+    name: str
+    kind: Kind
+    machine: Machine
+    bits: Literal[32, 64]
+    order: Literal["little", "big"]
+    mode: int
+    build_root: str | None
+    interpreter: str | None
+    segments: tuple[Segment, ...]
+    sections: tuple[Section, ...]
+    dynamic: Dynamic | None
+    libc: str | None
+    compilers: tuple[str, ...]
+    bytecode: bool
+    known: frozenset[Need] = frozenset()
+    imports: Imports | None = None
+    text_relocations: TextRelocations | None = None
+    got: Got | None = None
+    entry_points: tuple[EntryPoint, ...] | None = None
+    properties: Properties | None = None
+    object_relocations: ObjectRelocations | None = None
+    stack_arrays: tuple[StackArray, ...] | None = None
+
+    def segment(self, kind: int) -> Segment | None:
+        """The first segment of a type, or None."""
+        return next((segment for segment in self.segments if segment.type == kind), None)
+
+    def section(self, name: str) -> Section | None:
+        """The first section of a name, or None; only for what exists in no segment."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def section_at(self, address: int) -> str:
+        """The name of the section that an address lies in; empty where there are no section headers."""
+        for section in self.sections:
+            if section.allocated and section.addr <= address < section.addr + section.size:
+                return section.name
+        return ""
+
+    def writable(self, address: int) -> bool:
+        """Whether an address lies in a writable PT_LOAD."""
+        return any(s.type == PT_LOAD and s.flags & PF_W and s.covers(address) for s in self.segments)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether an object file holds any instruction."""
+        return any(section.executable and section.size for section in self.sections)

@@ -1,0 +1,64 @@
+"""GNU property notes (.note.gnu.property, PT_GNU_PROPERTY).
+
+Source: "Linux Extensions to gABI" (program property), the x86-64 psABI (GNU_PROPERTY_X86_FEATURE_1_AND) and "ELF for
+the Arm 64-bit Architecture" (GNU_PROPERTY_AARCH64_FEATURE_1_AND). Read here and not through pyelftools because its note
+parser decides the padding by section type and stops at properties it does not know; this is what the kernel does.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from . import layout as elf
+from .facts import Properties
+from .image import Image
+from .machines import EM_AARCH64, Machine
+
+__all__ = ["properties_of"]
+
+_X86_FEATURE_1_AND = 0xC0000002
+_AARCH64_FEATURE_1_AND = 0xC0000000
+_MOST_NOTE = 1 << 16
+
+
+def properties_of(image: Image, machine: Machine) -> Properties:
+    """The FEATURE_1_AND mask of x86 and AArch64 files: segments first, the section for object files."""
+    wanted = _AARCH64_FEATURE_1_AND if machine.number == EM_AARCH64 else _X86_FEATURE_1_AND
+    if image.header.type == elf.ET_REL:
+        places = [
+            (s.offset, s.size) for s in image.sections if s.type == elf.SHT_NOTE and s.name == ".note.gnu.property"
+        ]
+    else:
+        kinds = [s.type for s in image.segments]
+        kind = elf.PT_GNU_PROPERTY if elf.PT_GNU_PROPERTY in kinds else elf.PT_NOTE
+        places = [(s.offset, s.filesz) for s in image.segments if s.type == kind]
+    features: int | None = None
+    for offset, size in places:
+        found = _features(image, image.source.read(offset, min(size, _MOST_NOTE)), wanted)
+        if found is not None:  # several notes in an object: the linker takes what all of them have
+            features = found if features is None else features & found
+    return Properties(features)
+
+
+def _features(image: Image, data: bytes, wanted: int) -> int | None:
+    prefix, align = image.layout.prefix, image.layout.bits // 8
+    position = 0
+    while position + 12 <= len(data):
+        name_size, size, kind = struct.unpack_from(prefix + "3I", data, position)
+        name_end = position + 12 + (name_size + 3 & ~3)
+        name = data[position + 12 : position + 12 + name_size]
+        body = data[name_end : name_end + size]
+        if kind == elf.NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
+            return _property(body, prefix, align, wanted)
+        position = name_end + (size + align - 1 & ~(align - 1) if align == 8 and kind == 5 else size + 3 & ~3)
+    return None
+
+
+def _property(body: bytes, prefix: str, align: int, wanted: int) -> int | None:
+    position = 0
+    while position + 8 <= len(body):
+        kind, size = struct.unpack_from(prefix + "2I", body, position)
+        if kind == wanted and size == 4 and position + 12 <= len(body):
+            return int(struct.unpack_from(prefix + "I", body, position + 8)[0])
+        position += 8 + (size + align - 1 & ~(align - 1))
+    return None

@@ -1,0 +1,190 @@
+"""The one way from a file to facts: `ElfReader` opens it once, `extend` reads more where a check needs more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ArtifactError
+from ..model import Kind
+from . import layout as elf
+from .facts import ElfFacts, Need, Section
+from .image import Image
+from .kind import kind_of, sections_are_debug_only
+from .machines import machine_of
+from .source import Source
+
+__all__ = ["ElfReader"]
+
+
+class ElfReader:
+    """One ELF file or archive member, open while its checks run.
+
+    Parameters
+    ----------
+    source: the bytes; the reader does not close it.
+    name: the file's or member's name, for the facts.
+    build_root: see `ElfFacts.build_root`.
+
+    Raises
+    ------
+    ArtifactError: the file is truncated or malformed.
+    """
+
+    def __init__(self, source: Source, name: str, build_root: str | None = None) -> None:
+        self._image = Image(source)
+        self.facts = _base_facts(self._image, name, build_root)
+
+    def extend(self, needs: Iterable[Need]) -> ElfFacts:
+        """Facts that hold at least the groups in `needs`.
+
+        Raises
+        ------
+        ArtifactError: a table that is needed is damaged.
+        """
+        for need in needs:
+            if need not in self.facts.known:
+                field, read = _READERS[need]
+                group: dict[str, Any] = {field: read(self._image, self.facts)}
+                self.facts = replace(self.facts, known=self.facts.known | {need}, **group)
+        return self.facts
+
+
+def _base_facts(image: Image, name: str, build_root: str | None) -> ElfFacts:
+    sections = image.sections
+    machine = machine_of(image.header.machine, image.layout.bits, image.layout.order)
+    debug_only = sections_are_debug_only(sections) and not _loads(image)
+    dynamic = interpreter = None
+    if not debug_only:
+        image.check_segments()
+        if image.header.type in (elf.ET_EXEC, elf.ET_DYN):
+            dynamic, interpreter = image.dynamic, image.interpreter
+    kind = (
+        Kind.DEBUG_ONLY
+        if debug_only
+        else kind_of(image.header.type, os.path.basename(name), sections, dynamic, interpreter)
+    )
+    return ElfFacts(
+        name=name,
+        kind=kind,
+        machine=machine,
+        bits=image.layout.bits,
+        order=image.layout.order,
+        mode=image.source.mode,
+        build_root=build_root,
+        interpreter=interpreter,
+        segments=image.segments,
+        sections=sections,
+        dynamic=dynamic,
+        libc=_libc(interpreter, dynamic.needed if dynamic else (), dynamic.soname if dynamic else None),
+        compilers=_compilers(image, sections),
+        bytecode=kind is Kind.OBJECT and _is_bytecode(sections),
+    )
+
+
+def _loads(image: Image) -> bool:
+    """Whether a file whose sections claim to be empty could be loaded all the same: sections may lie."""
+    if image.header.type not in (elf.ET_EXEC, elf.ET_DYN):
+        return False
+    try:
+        image.check_segments()
+        return image.dynamic is not None
+    except ArtifactError:
+        return False
+
+
+def _libc(interpreter: str | None, needed: tuple[str, ...], soname: str | None) -> str | None:
+    names = [os.path.basename(interpreter or ""), *needed, soname or ""]
+    if any(name.startswith(("ld-musl-", "libc.musl-")) for name in names) or "libc.so" in needed:
+        if any(name.startswith("linker") for name in names):
+            return "bionic"
+        # bionic's library is called libc.so too; its programs name /system/bin/linker, its libraries libdl.so
+        return "bionic" if "libdl.so" in needed and interpreter is None else "musl"
+    if any(name.startswith(("ld-linux", "ld64.so", "ld.so.1", "libc.so.6")) for name in names):
+        return "glibc"
+    return None
+
+
+_COMPILER_MARKS = (
+    (b"GCC: (", "gcc"),
+    (b"clang version", "clang"),
+    (b"rustc version", "rustc"),
+    (b"ldc version", "d"),
+    (b"Go cmd/compile", "go"),
+    (b"GHC ", "ghc"),
+)
+
+
+def _compilers(image: Image, sections: tuple[Section, ...]) -> tuple[str, ...]:
+    found = []
+    for section in sections:
+        if section.name == ".comment" and section.type == elf.SHT_PROGBITS:
+            text = image.source.read(section.offset, min(section.size, 1 << 16))
+            found += [family for mark, family in _COMPILER_MARKS if mark in text]
+        elif section.name in (".note.go.buildid", ".go.buildinfo", ".gopclntab"):
+            found.append("go")
+        elif section.name == ".rustc":
+            found.append("rustc")
+    return tuple(dict.fromkeys(found))
+
+
+def _is_bytecode(sections: tuple[Section, ...]) -> bool:
+    """Whether an object holds only bytecode for link-time optimisation (GCC's slim objects)."""
+    bytecode = any(section.name.startswith((".gnu.lto_", ".gnu.debuglto_", ".llvm.lto")) for section in sections)
+    return bytecode and not any(section.executable and section.size for section in sections)
+
+
+def _imports(image: Image, facts: ElfFacts) -> Any:
+    from .symbols import imports_of_image, imports_of_object
+
+    read = imports_of_object if facts.kind is Kind.OBJECT else imports_of_image
+    return read(image, facts.machine)
+
+
+def _text_relocations(image: Image, facts: ElfFacts) -> Any:
+    from .text_relocations import text_relocations
+
+    return text_relocations(image)
+
+
+def _got(image: Image, facts: ElfFacts) -> Any:
+    from .relocations import got_of
+
+    return got_of(image, facts.machine)
+
+
+def _entry_points(image: Image, facts: ElfFacts) -> Any:
+    from .symbols import entry_points
+
+    return entry_points(image)
+
+
+def _properties(image: Image, facts: ElfFacts) -> Any:
+    from .notes import properties_of
+
+    return properties_of(image, facts.machine)
+
+
+def _object_relocations(image: Image, facts: ElfFacts) -> Any:
+    from .object_relocations import object_relocations
+
+    return object_relocations(image, facts.machine)
+
+
+def _stack_arrays(image: Image, facts: ElfFacts) -> Any:
+    from .dwarf import stack_arrays
+
+    return stack_arrays(image)
+
+
+_READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts], Any]]] = {
+    Need.IMPORTS: ("imports", _imports),
+    Need.TEXT_RELOCATIONS: ("text_relocations", _text_relocations),
+    Need.GOT: ("got", _got),
+    Need.ENTRY_POINTS: ("entry_points", _entry_points),
+    Need.PROPERTIES: ("properties", _properties),
+    Need.OBJECT_RELOCATIONS: ("object_relocations", _object_relocations),
+    Need.STACK_ARRAYS: ("stack_arrays", _stack_arrays),
+}

@@ -1,0 +1,161 @@
+"""The pipeline: artifact -> facts -> verdicts. A bad file becomes an entry with an error, never an exception."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from .artifacts.archive import ArchiveMember, is_archive, members, open_member
+from .artifacts.discovery import artifact_at
+from .checks.base import Check
+from .checks.members import Summary
+from .checks.registry import CHECK_NAMES, get_check
+from .elf.reader import ElfReader
+from .elf.source import Source
+from .errors import ArtifactError
+from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
+
+__all__ = ["Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_of"]
+
+#: The checks to run, each with all its parameters.
+Requests = Mapping[str, Mapping[str, Any]]
+
+_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
+
+
+def requests_of(checks: Mapping[str, Mapping[str, Any]] | Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Checks with complete parameters, in the registry's order.
+
+    Parameters
+    ----------
+    checks: names, or names with parameters; None for all checks with their strictest usual parameters.
+
+    Raises
+    ------
+    PolicyError: a check or a parameter is unknown.
+    """
+    wanted: Mapping[str, Mapping[str, Any]]
+    if checks is None:
+        wanted = {name: {} for name in CHECK_NAMES}
+    elif isinstance(checks, Mapping):
+        wanted = checks
+    else:
+        wanted = {name: {} for name in checks}
+    for name in wanted:
+        get_check(name)
+    return {name: get_check(name).settings(wanted[name]) for name in CHECK_NAMES if name in wanted}
+
+
+def inspect(path: str | os.PathLike[str], checks: Requests | Iterable[str] | None = None) -> Report:
+    """Judge one file.
+
+    Parameters
+    ----------
+    path: an ELF file or a static archive; links are followed.
+    checks: which checks, with which parameters; by default all, with their strictest usual parameters.
+
+    Returns
+    -------
+    The verdicts on the file and, for a static archive, on every member. A file that cannot be judged has an `error`
+    and no verdicts.
+
+    Raises
+    ------
+    PolicyError: a check or a parameter is unknown.
+    """
+    entries = list(judge(artifact_of(path), requests_of(checks)))
+    return Report((entries[-1], *entries[:-1]))
+
+
+def artifact_of(path: str | os.PathLike[str]) -> Artifact:
+    """The artifact that one path leads to; `path` may be an artifact already."""
+    return path if isinstance(path, Artifact) else artifact_at(os.fspath(path))
+
+
+def judge(artifact: Artifact, requests: Requests) -> Iterator[ArtifactReport]:
+    """The members of a static archive one by one, and last the artifact itself.
+
+    Members come first so that an archive's verdict needs no memory of theirs.
+    """
+    try:
+        with Source.open(artifact.path) as source:
+            if is_archive(source):
+                yield from _judge_archive(artifact, source, requests)
+            else:
+                yield _judge_elf(artifact, None, source, requests)
+    except ArtifactError as error:
+        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error))
+
+
+def kind_of(artifact: Artifact) -> Kind:
+    """What an artifact is.
+
+    Raises
+    ------
+    ArtifactError: it cannot be judged.
+    """
+    with Source.open(artifact.path) as source:
+        if is_archive(source):
+            return Kind.ARCHIVE
+        return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
+
+
+def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> Iterator[ArtifactReport]:
+    listed = members(source, artifact.path)
+    summaries = {name: Summary(name) for name in requests}
+    machines: set[str] = set()
+    broken: list[str] = []
+    elf_members = 0
+    for member in listed:
+        entry = _judge_member(artifact, source, member, requests)
+        elf_members += entry.kind is not Kind.NOT_ELF or bool(entry.verdicts)
+        if entry.error is not None:
+            broken.append(f"{member.name}: {entry.error}")
+        if entry.machine:
+            machines.add(entry.machine)
+        for verdict in entry.verdicts:
+            summaries[verdict.check].add(member.name, verdict)
+        yield entry
+    machine = machines.pop() if len(machines) == 1 else ""
+    error = None
+    if not elf_members and not broken:
+        error = "an ar archive without members"
+    elif broken:
+        more = f" (and {len(broken) - 1} more members)" if len(broken) > 1 else ""
+        error = f"member {broken[0]}{more}"
+    verdicts = () if error else tuple(summary.verdict() for summary in summaries.values())
+    yield ArtifactReport(artifact.display, None, Kind.ARCHIVE, machine, error, verdicts)
+
+
+def _judge_member(artifact: Artifact, source: Source, member: ArchiveMember, requests: Requests) -> ArtifactReport:
+    try:
+        with open_member(source, member) as content:
+            if content.size >= 4 and content.read(0, 4) in _BITCODE:
+                summary = "LLVM bitcode: its code is generated at link time"
+                verdicts = tuple(Verdict(name, Outcome.UNKNOWN, summary) for name in requests)
+                return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", None, verdicts)
+            return _judge_elf(artifact, member.name, content, requests)
+    except ArtifactError as error:
+        return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", str(error))
+
+
+def _judge_elf(artifact: Artifact, member: str | None, source: Source, requests: Requests) -> ArtifactReport:
+    kind, machine = Kind.NOT_ELF, ""
+    try:
+        reader = ElfReader(source, member or os.path.basename(artifact.path), artifact.build_root)
+        kind, machine = reader.facts.kind, reader.facts.machine.name
+        verdicts = tuple(_evaluate(reader, get_check(name), parameters) for name, parameters in requests.items())
+    except ArtifactError as error:
+        return ArtifactReport(artifact.display, member, kind, machine, str(error))
+    except Exception as error:
+        text = f"cannot be judged ({type(error).__name__}: {error}); please report this file"
+        return ArtifactReport(artifact.display, member, kind, machine, text)
+    return ArtifactReport(artifact.display, member, kind, machine, None, verdicts)
+
+
+def _evaluate(reader: ElfReader, check: Check, parameters: Mapping[str, Any]) -> Verdict:
+    if not check.why_not(reader.facts):
+        while wanted := check.needs(reader.facts, parameters) - reader.facts.known:
+            reader.extend(wanted)
+    return check.evaluate(reader.facts, parameters)

@@ -1,0 +1,55 @@
+"""`@pytest.mark.hardening("build/*.so", profile="kms-6.7")`: one test, run for every artifact that matches."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .artifacts.discovery import discover
+from .assertions import assert_hardened
+from .errors import ArtifactError, NotHardened, PolicyError
+from .model import Artifact
+from .options import settings_of
+
+__all__ = ["NOTHING", "artifacts_of", "require"]
+
+#: Stands for a marker whose globs match nothing: the test then fails, where pytest would skip an empty parameter set.
+NOTHING = "nothing-matches"
+
+
+def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
+    """The artifacts that a marker's globs match, relative to the root folder.
+
+    Raises
+    ------
+    pytest.UsageError: the marker has no glob, or an argument it does not know.
+    """
+    unknown = set(marker.kwargs) - {"profile", "checks"}
+    if unknown or not marker.args or not all(isinstance(glob, str | os.PathLike) for glob in marker.args):
+        raise pytest.UsageError(f"@pytest.mark.hardening takes globs, profile= and checks=, not {sorted(unknown)}")
+    root = str(config.rootpath)
+    globs = [os.path.join(root, os.fspath(glob)) for glob in marker.args]
+    found = discover(globs, objects=settings_of(config).objects, base=root)
+    if found.artifacts and not found.problems:
+        return list(found.artifacts)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in found.problems)
+    return [*found.artifacts, Artifact("", f"{NOTHING}: {reasons}")]
+
+
+def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> None:
+    """Assert what the marker's profile and checks require.
+
+    Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
+    """
+    __tracebackhide__ = True
+    settings = settings_of(config)
+    try:
+        assert_hardened(
+            artifact,
+            profile=marker.kwargs.get("profile") or settings.profile,
+            checks=marker.kwargs.get("checks"),
+            unknown="fail" if settings.strict else "ignore",
+        )
+    except (NotHardened, ArtifactError, PolicyError) as error:
+        pytest.fail(str(error), pytrace=False)

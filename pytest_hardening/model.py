@@ -1,0 +1,222 @@
+"""What travels through the stages: outcome, evidence, verdict, artifact. Frozen, and JSON in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+__all__ = ["Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"]
+
+
+class Outcome(Enum):
+    """What a check found. There is no boolean form: absence of evidence is `UNKNOWN`, never a pass or a failure."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    NOT_APPLICABLE = "not-applicable"
+    UNKNOWN = "unknown"
+
+
+class Kind(Enum):
+    """What a file is, decided as the loader and the linker decide it (see `pytest_hardening.elf.kind`)."""
+
+    EXECUTABLE = "executable"  # ET_EXEC with a dynamic section: not position-independent
+    PIE = "pie"
+    STATIC = "static"  # ET_EXEC without dynamic section
+    STATIC_PIE = "static-pie"
+    SHARED_LIBRARY = "shared-library"
+    MODULE = "module"  # a shared object without DT_SONAME and without a lib*.so name: a plug-in
+    OBJECT = "object"
+    ARCHIVE = "archive"
+    KERNEL_MODULE = "kernel-module"
+    DEBUG_ONLY = "debug-only"
+    CORE = "core"
+    NOT_ELF = "not-elf"
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether a process starts from such a file."""
+        return self in _EXECUTABLES
+
+    @property
+    def is_library(self) -> bool:
+        """Whether such a file is mapped into a running process: a shared library or a plug-in."""
+        return self in (Kind.SHARED_LIBRARY, Kind.MODULE)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether such a file is linked statically, so that the C library's own code lies inside it."""
+        return self in (Kind.STATIC, Kind.STATIC_PIE)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether such a file came out of a final link and can be loaded."""
+        return self.is_executable or self.is_library
+
+
+_EXECUTABLES = frozenset({Kind.EXECUTABLE, Kind.PIE, Kind.STATIC, Kind.STATIC_PIE})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing that was seen in the file.
+
+    Parameters
+    ----------
+    where: the place in ELF terms: "dynamic section", "program headers", "relocation", "symbol table" ...
+    what: what stands there, in the terms that readelf uses.
+    """
+
+    where: str
+    what: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"where": self.where, "what": self.what}
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check says of one file.
+
+    Parameters
+    ----------
+    check: the check's name, for example "bind-now".
+    outcome: one of the four outcomes.
+    summary: one line that stands alone.
+    observed: the measured values by name, JSON types only.
+    evidence: what was seen, and where.
+    culprits: the archive members, units or functions that fall short.
+    remedy: which step lacks which flag; empty when there is nothing to mend.
+    """
+
+    check: str
+    outcome: Outcome
+    summary: str
+    observed: Mapping[str, Any] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    culprits: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "check": self.check,
+            "outcome": self.outcome.value,
+            "summary": self.summary,
+            "observed": dict(self.observed),
+            "evidence": [item.to_json() for item in self.evidence],
+            "culprits": list(self.culprits),
+            "remedy": self.remedy,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        return cls(
+            check=data["check"],
+            outcome=Outcome(data["outcome"]),
+            summary=data["summary"],
+            observed=data["observed"],
+            evidence=tuple(Evidence(**item) for item in data["evidence"]),
+            culprits=tuple(data["culprits"]),
+            remedy=data["remedy"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that was built, under its real name.
+
+    Parameters
+    ----------
+    path: path of the file, links resolved; may hold surrogate escapes where the name is not UTF-8.
+    display: the name shown to people and written to reports: relative where possible, always valid UTF-8.
+    build_root: the build tree the file lies in (a folder with CMakeCache.txt or the like), or None.
+    """
+
+    path: str
+    display: str
+    build_root: str | None = None
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactReport:
+    """The verdicts on one artifact or on one member of a static archive.
+
+    Parameters
+    ----------
+    path: the artifact's display name.
+    member: the archive member's name, or None.
+    kind: what the file is.
+    machine: for example "x86-64"; empty where there is none (archives of several machines, files that are not ELF).
+    error: why the file could not be judged, or None. A file with an error has no verdicts.
+    verdicts: in the order in which the checks were asked for.
+    """
+
+    path: str
+    member: str | None
+    kind: Kind
+    machine: str
+    error: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`path`, or `path(member)` as the linker writes it."""
+        return self.path if self.member is None else f"{self.path}({self.member})"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "member": self.member,
+            "kind": self.kind.value,
+            "machine": self.machine,
+            "error": self.error,
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ArtifactReport:
+        return cls(
+            path=data["path"],
+            member=data["member"],
+            kind=Kind(data["kind"]),
+            machine=data["machine"],
+            error=data["error"],
+            verdicts=tuple(Verdict.from_json(item) for item in data["verdicts"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All verdicts on one path: the file itself first, then the members where it is a static archive."""
+
+    artifacts: tuple[ArtifactReport, ...]
+
+    @property
+    def artifact(self) -> ArtifactReport:
+        """The entry of the file itself."""
+        return self.artifacts[0]
+
+    @property
+    def members(self) -> tuple[ArtifactReport, ...]:
+        """The entries of the archive's members; empty for any other file."""
+        return self.artifacts[1:]
+
+    def verdict(self, check: str) -> Verdict:
+        """The verdict of `check` on the file itself.
+
+        Raises
+        ------
+        KeyError: the check was not run, or the file could not be judged.
+        """
+        for verdict in self.artifact.verdicts:
+            if verdict.check == check:
+                return verdict
+        raise KeyError(check)

@@ -1,0 +1,117 @@
+"""Command line and ini options, and the one frozen object that they become."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+__all__ = ["SETTINGS", "Settings", "add_options", "settings_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for.
+
+    Parameters
+    ----------
+    paths: files, folders and globs to judge, absolute.
+    profile: name or file of the profile.
+    checks: only these checks; empty for all of the profile.
+    report: file to write the JSON document to, absolute, or None.
+    strict: whether unknown fails.
+    objects: whether object files found in folders are judged.
+    """
+
+    paths: tuple[str, ...]
+    profile: str
+    checks: tuple[str, ...]
+    report: str | None
+    strict: bool
+    objects: bool
+
+
+SETTINGS = pytest.StashKey[Settings]()
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Every option has an ini equivalent; the command line wins."""
+    group = parser.getgroup("hardening", "hardening of compiled files (pytest-hardening)")
+    group.addoption(
+        "--hardening",
+        action="append",
+        default=[],
+        metavar="PATH",
+        dest="hardening_paths",
+        help="judge this file, folder or glob (repeatable)",
+    )
+    group.addoption(
+        "--hardening-profile",
+        metavar="NAME|FILE",
+        help="what is required: a built-in profile or a TOML file (default: recommended)",
+    )
+    group.addoption(
+        "--hardening-check",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="hardening_checks",
+        help="require only this check (repeatable)",
+    )
+    group.addoption("--hardening-report", metavar="FILE", help="write all verdicts to this JSON file")
+    group.addoption(
+        "--hardening-strict", action="store_true", default=None, help="fail where a file does not tell (unknown)"
+    )
+    group.addoption(
+        "--hardening-objects", action="store_true", default=None, help="also judge object files found in folders"
+    )
+    parser.addini("hardening_paths", "files, folders and globs to judge, relative to the ini file", type="paths")
+    parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default="recommended")
+    parser.addini("hardening_checks", "require only these checks", type="args", default=[])
+    parser.addini("hardening_report", "JSON file to write all verdicts to", default="")
+    parser.addini("hardening_strict", "fail where a file does not tell", type="bool", default=False)
+    parser.addini("hardening_objects", "also judge object files found in folders", type="bool", default=False)
+    parser.addini("hardening_cc", "C compiler of the fixtures cc, compile_c, c_project", default="gcc")
+    parser.addini("hardening_cxx", "C++ compiler of the fixture cxx", default="g++")
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """The settings in force."""
+    if SETTINGS not in config.stash:
+        config.stash[SETTINGS] = _read(config)
+    return config.stash[SETTINGS]
+
+
+def _read(config: pytest.Config) -> Settings:
+    here = str(config.invocation_params.dir)
+    paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
+    if not paths:
+        paths = [os.fspath(path) for path in config.getini("hardening_paths")]
+    report = config.getoption("hardening_report")
+    folder = here
+    if report is None:
+        report, folder = config.getini("hardening_report"), str(config.rootpath)
+    return Settings(
+        paths=tuple(paths),
+        profile=_profile(config, here),
+        checks=tuple(config.getoption("hardening_checks") or config.getini("hardening_checks")),
+        report=os.path.join(folder, report) if report else None,
+        strict=bool(_flag(config, "hardening_strict")),
+        objects=bool(_flag(config, "hardening_objects")),
+    )
+
+
+def _profile(config: pytest.Config, here: str) -> str:
+    """The profile's name, or its file relative to where it was named."""
+    name = config.getoption("hardening_profile")
+    folder = here
+    if name is None:
+        name, folder = config.getini("hardening_profile"), str(config.rootpath)
+    is_file = name.endswith(".toml") or os.sep in name
+    return os.path.join(folder, name) if is_file else str(name)
+
+
+def _flag(config: pytest.Config, name: str) -> object:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given

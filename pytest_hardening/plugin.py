@@ -1,0 +1,109 @@
+"""pytest hook implementations only; what they need is imported inside them, so that an unused plugin costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .options import add_options, settings_of
+
+if TYPE_CHECKING:
+    from .model import Artifact
+
+pytest_plugins = ["pytest_hardening.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "hardening(*globs, profile=None, checks=None): run the test once per artifact that the globs match, through "
+        "the fixture `artifact`; with profile or checks, the artifact must have what they require",
+    )
+    if not settings_of(config).paths:
+        return
+    from .gate import GATE, Gate
+
+    config.stash[GATE] = Gate(config)
+    if not hasattr(config, "workerinput"):
+        from .summary import Gatherer
+
+        config.pluginmanager.register(Gatherer(config), "hardening-gatherer")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    settings = settings_of(config)
+    if not settings.paths:
+        return None
+    from .gate import GATE
+
+    profile = config.stash[GATE].profile
+    strict = ", strict" if settings.strict else ""
+    return f"hardening: profile {profile.name} ({len(profile.checks)} checks{strict}): {', '.join(profile.checks)}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m deselect, so that they see these items too
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    paths = settings_of(config).paths
+    if not paths:
+        return
+    from .collection import collect_items
+
+    items += collect_items(session, paths)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not settings_of(session.config).paths:
+        return
+    from .collection import CheckItem
+    from .gate import GATE
+
+    chosen = ((item.artifact, item.check) for item in session.items if isinstance(item, CheckItem))
+    session.config.stash[GATE].select(chosen)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is None or not settings_of(session.config).paths:
+        return
+    from .gate import GATE
+
+    output["hardening_left_out"] = dict(session.config.stash[GATE].left_out)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    if report.when != "call" or not report.skipped:
+        return None
+    outcome = dict(report.user_properties).get("hardening_outcome")
+    if outcome == "unknown":
+        return "unknown", "?", ("UNKNOWN", {"yellow": True})
+    if outcome == "not-applicable":
+        return "not applicable", "-", ("N/A", {"yellow": False})
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("hardening")
+    if marker is None or "artifact" not in metafunc.fixturenames:
+        return
+    from .marker import artifacts_of
+
+    found = artifacts_of(marker, metafunc.config)
+    metafunc.parametrize("artifact", found, ids=[artifact.display for artifact in found], indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    __tracebackhide__ = True
+    marker = item.get_closest_marker("hardening")
+    artifact: Artifact | None = getattr(item, "funcargs", {}).get("artifact")
+    if marker is not None and artifact is not None and (marker.kwargs.get("profile") or marker.kwargs.get("checks")):
+        from .marker import require
+
+        require(marker, artifact, item.config)
+    return (yield)

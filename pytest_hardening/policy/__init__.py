@@ -1,0 +1,1 @@
+"""From verdicts to decisions: profiles say which checks are required, with which parameters."""

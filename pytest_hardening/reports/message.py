@@ -1,0 +1,28 @@
+"""The message of one verdict: what, where, and what to do."""
+
+from __future__ import annotations
+
+from ..model import Outcome, Verdict
+
+__all__ = ["message"]
+
+_SHOWN_CULPRITS = 8
+
+
+def message(name: str, verdict: Verdict) -> str:
+    """Several lines: the first stands alone, then evidence, culprits and the fix.
+
+    Parameters
+    ----------
+    name: the artifact's display name.
+    """
+    unknown = "unknown: " if verdict.outcome is Outcome.UNKNOWN else ""
+    lines = [f"{name}: {unknown}{verdict.summary}"]
+    lines += [f"  {item}" for item in verdict.evidence]
+    if verdict.culprits:
+        shown = ", ".join(verdict.culprits[:_SHOWN_CULPRITS])
+        more = len(verdict.culprits) - _SHOWN_CULPRITS
+        lines.append(f"  culprits: {shown}" + (f" and {more} more" if more > 0 else ""))
+    if verdict.remedy:
+        lines.append(f"  fix: {verdict.remedy}")
+    return "\n".join(lines)

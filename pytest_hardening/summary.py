@@ -1,0 +1,93 @@
+"""Gathers the verdicts of a whole run in the controlling process: the table at the end and the JSON report."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .collection import PROPERTY
+from .gate import GATE
+from .reports.document import write_document
+from .reports.table import table
+
+__all__ = ["Gatherer"]
+
+
+class Gatherer:
+    """A plugin object, registered where the reports of all workers arrive."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._entries: dict[tuple[str, str | None], dict[str, Any]] = {}
+        self._left_out: dict[str, int] = {}
+        self._report_error = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call":
+            return
+        text = next((value for name, value in report.user_properties if name == PROPERTY), None)
+        if isinstance(text, str):
+            data = json.loads(text)
+            for entry in (data, *data.pop("members")):
+                self._merge(entry)
+
+    def _merge(self, entry: dict[str, Any]) -> None:
+        known = self._entries.setdefault((entry["path"], entry["member"]), entry)
+        if known is entry:
+            return
+        known["error"] = known["error"] or entry["error"]
+        seen = {verdict["check"] for verdict in known["verdicts"]}
+        known["verdicts"] += [verdict for verdict in entry["verdicts"] if verdict["check"] not in seen]
+        if known["error"]:
+            known["verdicts"] = []
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """pytest-xdist: a worker has ended; every worker walked the same folders."""
+        self._left_out = getattr(node, "workeroutput", {}).get("hardening_left_out", self._left_out)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        gate = self._config.stash[GATE]
+        self._left_out = dict(+gate.left_out) or self._left_out
+        if gate.settings.report is None:
+            return
+        order = list(gate.profile.checks)
+        entries = sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        for _, entry in entries:
+            entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
+        try:
+            with open(gate.settings.report, "w", encoding="utf-8") as stream:
+                write_document((entry for _, entry in entries), stream)
+        except OSError as error:
+            self._report_error = f"report not written: {gate.settings.report}: {error.strerror}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        gate = self._config.stash[GATE]
+        rows = {
+            path: {"error": "error"} if entry["error"] else {v["check"]: v["outcome"] for v in entry["verdicts"]}
+            for (path, member), entry in self._entries.items()
+            if member is None
+        }
+        if not rows:
+            return
+        verbose = self._config.get_verbosity() > 0
+        terminalreporter.ensure_newline()
+        terminalreporter.section(f"hardening: {gate.profile.name}", sep="=")
+        width = terminalreporter._tw.fullwidth if hasattr(terminalreporter, "_tw") else 100
+        for line in table(rows, list(gate.profile.checks), width, everything=verbose):
+            terminalreporter.write_line(line)
+        outcomes = [outcome for row in rows.values() for outcome in row.values()]
+        counts = ", ".join(
+            f"{outcomes.count(key)} {word}"
+            for key, word in (("pass", "ok"), ("fail", "failed"), ("error", "not readable"), ("unknown", "unknown (?)"))
+            if outcomes.count(key)
+        )
+        terminalreporter.write_line(f"{len(rows)} artifacts: {counts}")
+        if any(self._left_out.values()):
+            left = ", ".join(f"{number} {reason}" for reason, number in sorted(self._left_out.items()) if number)
+            terminalreporter.write_line(f"left out: {left}")
+        if gate.settings.report is not None:
+            terminalreporter.write_line(self._report_error or f"report: {gate.settings.report}")
