@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -12,21 +14,27 @@ from .model import ArtifactReport, Kind, Outcome
 __all__ = ["main"]
 
 _EXIT_STATUS = """\
-exit status: 0 every file was judged and nothing fails, 1 a check fails, 2 a file could not be judged or the command
-line is wrong. What is unknown does not change it."""
+exit status: 0 every file was judged and nothing fails, 1 a check fails, 2 a file could not be judged, the output could
+not be written or the command line is wrong. What is unknown does not change it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is described in its help."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except PolicyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `... | head` is no error
-        sys.stderr.close()
-        return 1
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # `... | head` needs no message
+            print(f"error: output not written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer goes nowhere
+        return 2
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect)
     explain = commands.add_parser("explain", help="print the manual page of a check")
     explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
+    explain.add_argument("--all", action="store_true", help="the pages of all checks, in Markdown")
     explain.set_defaults(run=_explain)
     return parser
 
@@ -79,7 +88,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
-    from .artifacts.discovery import discover
+    from .artifacts.discovery import counted, discover
     from .engine import judge, requests_of
 
     requests = requests_of(options.check)
@@ -97,23 +106,22 @@ def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
                     yield ArtifactReport(entry.path, None, entry.kind, entry.machine, text)
                     continue
             yield entry
-    left = ", ".join(f"{number} {reason}" for reason, number in sorted(found.left_out.items()))
-    if left:
-        print(f"left out: {left}", file=sys.stderr)
+    if found.left_out:
+        print(f"left out: {counted(found.left_out)}", file=sys.stderr)
 
 
 def _explain(options: argparse.Namespace) -> int:
     from .checks.registry import CHECK_NAMES, get_check
+    from .reports.manual import manual_page, markdown
 
+    if options.all:
+        print(markdown(), end="")
+        return 0
     if options.check is None:
         for name in CHECK_NAMES:
             print(f"{name:18}{get_check(name).manual().splitlines()[0]}")
         return 0
-    check = get_check(options.check)
-    print(f"{check.name}\n{'=' * len(check.name)}\n\n{check.manual()}")
-    for name, parameter in check.parameters.items():
-        choices = f" (one of {', '.join(map(str, parameter.choices))})" if parameter.choices else ""
-        print(f"\nParameter {name}{choices}, default {parameter.default}: {parameter.meaning}.")
+    print(manual_page(get_check(options.check)), end="")
     return 0
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import ArtifactError, NotHardened
+from .errors import ArtifactError, NotHardened, PolicyError
 from .model import Artifact, Outcome, Report, Verdict
 
 if TYPE_CHECKING:
@@ -129,8 +129,12 @@ def assert_hardened(
     __tracebackhide__ = True
     from .policy.profile import load_profile
 
-    rules = load_profile(profile)
-    return require(path, rules if checks is None else rules.narrowed(checks), unknown=unknown)
+    try:
+        rules = load_profile(profile)
+        rules = rules if checks is None else rules.narrowed(checks)
+    except PolicyError as error:
+        raise PolicyError(str(error)) from None  # a traceback that ends at the caller
+    return require(path, rules, unknown=unknown)
 
 
 def require(path: Subject, profile: Profile, *, unknown: OnUnknown) -> Report:
@@ -159,13 +163,19 @@ def _inspect(path: Subject, checks: Mapping[str, Mapping[str, Any]]) -> Report:
     __tracebackhide__ = True
     from .engine import inspect
 
-    report = inspect(path, checks)
+    try:
+        report = inspect(path, checks)
+    except PolicyError as error:
+        raise PolicyError(str(error)) from None  # a traceback that ends at the caller
     if report.artifact.error is not None:
         raise ArtifactError(f"{report.artifact.path}: {report.artifact.error}")
     return report
 
 
 def _rejects(verdict: Verdict, unknown: OnUnknown) -> bool:
+    __tracebackhide__ = True
+    if unknown not in ("fail", "ignore"):
+        raise PolicyError(f"unknown={unknown!r}: expected 'fail' or 'ignore'")
     return verdict.outcome is Outcome.FAIL or (verdict.outcome is Outcome.UNKNOWN and unknown == "fail")
 
 

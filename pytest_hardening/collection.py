@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .artifacts.discovery import discover
+from .artifacts.discovery import artifact_at, discover
+from .artifacts.names import display
 from .checks.registry import get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
@@ -19,7 +21,16 @@ from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
 from .policy.decision import Decision, decide
 from .reports.message import message
 
-__all__ = ["PROPERTY", "ArtifactCollector", "CheckItem", "ProblemCollector", "ProblemItem", "collect_items"]
+__all__ = [
+    "PROPERTY",
+    "ArtifactCollector",
+    "CheckItem",
+    "ProblemCollector",
+    "ProblemItem",
+    "collect_items",
+    "collector_at",
+    "each_once",
+]
 
 #: The user property that carries a verdict from a worker to the controller, as JSON.
 PROPERTY = "hardening_verdict"
@@ -29,11 +40,11 @@ class ArtifactCollector(pytest.Collector):
     """One artifact; its node id is its display name."""
 
     def __init__(self, artifact: Artifact, **arguments: Any) -> None:
-        super().__init__(name=artifact.display, nodeid=artifact.display, **arguments)
+        super().__init__(name=artifact.display, nodeid=_node_id(artifact.display), **arguments)
         self.artifact = artifact
 
     def collect(self) -> list[pytest.Item]:
-        """An item per required check that applies to the artifact's kind; nothing but the file's head is read."""
+        """An item per required check that applies to the artifact's kind; no more than headers are read."""
         gate = self.config.stash[GATE]
         try:
             kind = kind_of(self.artifact)
@@ -76,7 +87,11 @@ class _HardeningItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, NotHardened | ArtifactError):
-            return str(excinfo.value)
+            shown = excinfo.getrepr(style="value", chain=False)
+            if shown.reprcrash is not None:  # what the short summary, --tb=line and JUnit XML show
+                shown.reprcrash.message = str(excinfo.value)
+                shown.reprcrash.path, shown.reprcrash.lineno = self.location[0], 0
+            return shown
         return super().repr_failure(excinfo, style)
 
     def note(self, entry: ArtifactReport, verdict: Verdict | None, members: list[dict[str, Any]]) -> None:
@@ -96,7 +111,7 @@ class ProblemItem(_HardeningItem):
         self.reason = reason
 
     def runtest(self) -> None:
-        path = self.location[0]
+        path = self.parent.name if self.parent is not None else ""
         self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), None, [])
         raise ArtifactError(f"{path}: {self.reason}")
 
@@ -134,23 +149,50 @@ def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:
         yield data
 
 
+def collector_at(path: Path, parent: pytest.Collector) -> ArtifactCollector:
+    """The collector of a file among pytest's own arguments, which pytest finds again by `path`."""
+    artifact = artifact_at(str(path), str(parent.config.rootpath))
+    return ArtifactCollector.from_parent(parent, artifact=artifact, path=path)
+
+
+def each_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """`items` without the second and later ones of the same check of the same file."""
+    seen: set[str] = set()
+    kept = []
+    for item in items:
+        if not isinstance(item, _HardeningItem):
+            kept.append(item)
+        elif item.nodeid not in seen:
+            seen.add(item.nodeid)
+            kept.append(item)
+    return kept
+
+
 def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytest.Item]:
     """The items of all artifacts that `paths` lead to; never empty: what leads to nothing is an item that fails."""
     gate = session.config.stash[GATE]
-    found = discover(paths, objects=gate.settings.objects, base=str(session.config.rootpath))
+    base = os.path.realpath(session.config.rootpath)
+    found = discover(paths, objects=gate.settings.objects, base=base)
     gate.left_out = Counter(found.left_out)
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
         collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact))
-        gate.left_out["of a kind that no required check applies to"] += not collected
+        if not collected:
+            gate.left_out["files that no required check applies to"] += 1
         items += collected
     problems = list(found.problems)
     if not items and not problems:
         checks = ", ".join(gate.profile.checks)
-        problems = [(path, f"nothing in it that the required checks apply to ({checks})") for path in paths]
-    for name, reason in problems:
-        items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=name, reason=reason))
+        reason = f"nothing in it that the required checks apply to ({checks})"
+        problems = [(display(path, base), reason) for path in paths]
+    for name, reason in dict.fromkeys(problems):
+        items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason))
     return items
+
+
+def _node_id(name: str) -> str:
+    """A name as the file's part of a node id, which ends at the first `::`."""
+    return name.replace("::", r":\x3a")
 
 
 def _collected(collector: pytest.Collector) -> list[pytest.Item]:

@@ -21,6 +21,7 @@ __all__ = ["Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_o
 #: The checks to run, each with all its parameters.
 Requests = Mapping[str, Mapping[str, Any]]
 
+_NO_MEMBERS = "an ar archive without members"
 _BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
 
 
@@ -86,6 +87,8 @@ def judge(artifact: Artifact, requests: Requests) -> Iterator[ArtifactReport]:
                 yield _judge_elf(artifact, None, source, requests)
     except ArtifactError as error:
         yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error))
+    except Exception as error:
+        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", _unexpected(error))
 
 
 def kind_of(artifact: Artifact) -> Kind:
@@ -95,10 +98,17 @@ def kind_of(artifact: Artifact) -> Kind:
     ------
     ArtifactError: it cannot be judged.
     """
-    with Source.open(artifact.path) as source:
-        if is_archive(source):
+    try:
+        with Source.open(artifact.path) as source:
+            if not is_archive(source):
+                return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
+            if not members(source, artifact.path):
+                raise ArtifactError(_NO_MEMBERS)
             return Kind.ARCHIVE
-        return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(_unexpected(error)) from error
 
 
 def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> Iterator[ArtifactReport]:
@@ -120,7 +130,7 @@ def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> It
     machine = machines.pop() if len(machines) == 1 else ""
     error = None
     if not elf_members and not broken:
-        error = "an ar archive without members"
+        error = _NO_MEMBERS
     elif broken:
         more = f" (and {len(broken) - 1} more members)" if len(broken) > 1 else ""
         error = f"member {broken[0]}{more}"
@@ -149,9 +159,14 @@ def _judge_elf(artifact: Artifact, member: str | None, source: Source, requests:
     except ArtifactError as error:
         return ArtifactReport(artifact.display, member, kind, machine, str(error))
     except Exception as error:
-        text = f"cannot be judged ({type(error).__name__}: {error}); please report this file"
-        return ArtifactReport(artifact.display, member, kind, machine, text)
+        return ArtifactReport(artifact.display, member, kind, machine, _unexpected(error))
     return ArtifactReport(artifact.display, member, kind, machine, None, verdicts)
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say of an error that is a defect of ours: one line, and the others are judged all the same."""
+    text = " ".join(str(error).split())
+    return f"cannot be judged ({type(error).__name__}: {text}); please report this file"
 
 
 def _evaluate(reader: ElfReader, check: Check, parameters: Mapping[str, Any]) -> Verdict:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
 
-from pytest_hardening.errors import BuildError, HardeningError
+from pytest_hardening.errors import BuildError, HardeningError, PolicyError
 
 if TYPE_CHECKING:
     from pytest_hardening.gate import Hardening
@@ -227,7 +227,11 @@ def hardening(pytestconfig: pytest.Config) -> Hardening:
     """The engine with the profile and the checks that the command line and the ini file name."""
     from pytest_hardening.gate import Hardening
 
-    return Hardening(pytestconfig)
+    try:
+        return Hardening(pytestconfig)
+    except PolicyError as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
 
 
 def _compiler(command: str | Sequence[str], language: Language | None) -> Compiler:

@@ -10,7 +10,6 @@ import pytest
 
 from .assertions import require
 from .engine import inspect, judge
-from .errors import PolicyError
 from .model import Artifact, Report
 from .options import Settings, settings_of
 from .policy.profile import Profile, load_profile
@@ -25,16 +24,13 @@ class Hardening:
 
     Raises
     ------
-    pytest.UsageError: the profile or a check is unknown.
+    PolicyError: the profile or a check is unknown.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.settings: Settings = settings_of(config)
-        try:
-            profile = load_profile(self.settings.profile)
-            self.profile: Profile = profile.narrowed(self.settings.checks) if self.settings.checks else profile
-        except PolicyError as error:
-            raise pytest.UsageError(f"hardening: {error}") from None
+        profile = load_profile(self.settings.profile)
+        self.profile: Profile = profile.narrowed(self.settings.checks) if self.settings.checks else profile
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""

@@ -23,11 +23,14 @@ def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
 
     Raises
     ------
-    pytest.UsageError: the marker has no glob, or an argument it does not know.
+    PolicyError: the marker has no glob, or an argument it does not know.
     """
-    unknown = set(marker.kwargs) - {"profile", "checks"}
-    if unknown or not marker.args or not all(isinstance(glob, str | os.PathLike) for glob in marker.args):
-        raise pytest.UsageError(f"@pytest.mark.hardening takes globs, profile= and checks=, not {sorted(unknown)}")
+    usage = "@pytest.mark.hardening takes globs, profile= and checks="
+    for name in marker.kwargs:
+        if name not in ("profile", "checks"):
+            raise PolicyError(f"{usage}, not {name}=")
+    if not marker.args or not all(isinstance(glob, str | os.PathLike) for glob in marker.args):
+        raise PolicyError(f"{usage}: at least one glob, each a text or a path")
     root = str(config.rootpath)
     globs = [os.path.join(root, os.fspath(glob)) for glob in marker.args]
     found = discover(globs, objects=settings_of(config).objects, base=root)
@@ -42,7 +45,6 @@ def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> N
 
     Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
     """
-    __tracebackhide__ = True
     settings = settings_of(config)
     try:
         assert_hardened(
@@ -52,4 +54,7 @@ def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> N
             unknown="fail" if settings.strict else "ignore",
         )
     except (NotHardened, ArtifactError, PolicyError) as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    else:
+        return
+    pytest.fail(reason, pytrace=False)  # not in the handler: pytest would show the error twice

@@ -17,6 +17,8 @@ class Settings:
     Parameters
     ----------
     paths: files, folders and globs to judge, absolute.
+    named: ELF files and static archives among pytest's own arguments (`build/PROGRAM::bind-now`), absolute; where there
+        are any, they alone are judged.
     profile: name or file of the profile.
     checks: only these checks; empty for all of the profile.
     report: file to write the JSON document to, absolute, or None.
@@ -25,12 +27,20 @@ class Settings:
     """
 
     paths: tuple[str, ...]
+    named: frozenset[str]
     profile: str
     checks: tuple[str, ...]
     report: str | None
     strict: bool
     objects: bool
 
+    @property
+    def active(self) -> bool:
+        """Whether the session judges anything."""
+        return bool(self.paths or self.named)
+
+
+_MAGIC = (b"\x7fELF", b"!<arch>\n", b"!<thin>\n")
 
 SETTINGS = pytest.StashKey[Settings]()
 
@@ -44,7 +54,8 @@ def add_options(parser: pytest.Parser) -> None:
         default=[],
         metavar="PATH",
         dest="hardening_paths",
-        help="judge this file, folder or glob (repeatable)",
+        help="judge this file, folder or glob (repeatable); a node id such as build/PROGRAM::relro among the other "
+        "arguments picks what to judge",
     )
     group.addoption(
         "--hardening-profile",
@@ -88,18 +99,35 @@ def _read(config: pytest.Config) -> Settings:
     paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
     if not paths:
         paths = [os.fspath(path) for path in config.getini("hardening_paths")]
+    named = _named(config, here)
     report = config.getoption("hardening_report")
+    if report and not paths and not named:
+        raise pytest.UsageError("--hardening-report FILE needs --hardening PATH: nothing is judged without it")
     folder = here
     if report is None:
         report, folder = config.getini("hardening_report"), str(config.rootpath)
     return Settings(
         paths=tuple(paths),
+        named=named,
         profile=_profile(config, here),
         checks=tuple(config.getoption("hardening_checks") or config.getini("hardening_checks")),
         report=os.path.join(folder, report) if report else None,
         strict=bool(_flag(config, "hardening_strict")),
         objects=bool(_flag(config, "hardening_objects")),
     )
+
+
+def _named(config: pytest.Config, here: str) -> frozenset[str]:
+    paths = (os.path.abspath(os.path.join(here, argument.partition("::")[0])) for argument in config.args)
+    return frozenset(path for path in paths if os.path.isfile(path) and _is_artifact(path))
+
+
+def _is_artifact(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(8).startswith(_MAGIC)
+    except OSError:
+        return False
 
 
 def _profile(config: pytest.Config, here: str) -> str:

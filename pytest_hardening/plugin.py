@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,11 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "hardening(*globs, profile=None, checks=None): run the test once per artifact that the globs match, through "
         "the fixture `artifact`; with profile or checks, the artifact must have what they require",
     )
-    if not settings_of(config).paths:
+    if not settings_of(config).active:
         return
+    from .errors import PolicyError
     from .gate import GATE, Gate
 
-    config.stash[GATE] = Gate(config)
+    try:
+        config.stash[GATE] = Gate(config)
+    except PolicyError as error:
+        raise pytest.UsageError(f"hardening: {error}") from None
     if not hasattr(config, "workerinput"):
         from .summary import Gatherer
 
@@ -38,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = settings_of(config)
-    if not settings.paths:
+    if not settings.active:
         return None
     from .gate import GATE
 
@@ -47,18 +52,29 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"hardening: profile {profile.name} ({len(profile.checks)} checks{strict}): {', '.join(profile.checks)}"
 
 
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if str(file_path) not in settings_of(parent.config).named:
+        return None
+    from .collection import collector_at
+
+    return collector_at(file_path, parent)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -k and -m deselect, so that they see these items too
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    paths = settings_of(config).paths
-    if not paths:
+    settings = settings_of(config)
+    if not settings.active:
         return
-    from .collection import collect_items
+    from .collection import collect_items, each_once
 
-    items += collect_items(session, paths)
+    if settings.named:
+        items[:] = each_once(items)
+    else:
+        items += collect_items(session, settings.paths)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if not settings_of(session.config).paths:
+    if not settings_of(session.config).active:
         return
     from .collection import CheckItem
     from .gate import GATE
@@ -69,7 +85,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
-    if output is None or not settings_of(session.config).paths:
+    if output is None or not settings_of(session.config).active:
         return
     from .gate import GATE
 
@@ -91,15 +107,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("hardening")
     if marker is None or "artifact" not in metafunc.fixturenames:
         return
+    from .errors import PolicyError
     from .marker import artifacts_of
 
-    found = artifacts_of(marker, metafunc.config)
+    try:
+        found = artifacts_of(marker, metafunc.config)
+    except PolicyError as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     metafunc.parametrize("artifact", found, ids=[artifact.display for artifact in found], indirect=True)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    __tracebackhide__ = True
     marker = item.get_closest_marker("hardening")
     artifact: Artifact | None = getattr(item, "funcargs", {}).get("artifact")
     if marker is not None and artifact is not None and (marker.kwargs.get("profile") or marker.kwargs.get("checks")):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from .artifacts.discovery import counted
+from .artifacts.names import shown
 from .collection import PROPERTY
 from .gate import GATE
 from .reports.document import write_document
 from .reports.table import table
 
 __all__ = ["Gatherer"]
+
+_MOST_UNKNOWN = 10
 
 
 class Gatherer:
@@ -50,18 +55,18 @@ class Gatherer:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         gate = self._config.stash[GATE]
-        self._left_out = dict(+gate.left_out) or self._left_out
-        if gate.settings.report is None:
-            return
-        order = list(gate.profile.checks)
-        entries = sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-        for _, entry in entries:
+        self._left_out = dict(gate.left_out) or self._left_out
+        order = list(gate.profile.checks)  # not the order of arrival, which the workers' speed decides
+        self._entries = dict(sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or "")))
+        for entry in self._entries.values():
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
+        if gate.settings.report is None or self._config.option.collectonly:
+            return
         try:
             with open(gate.settings.report, "w", encoding="utf-8") as stream:
-                write_document((entry for _, entry in entries), stream)
+                write_document(self._entries.values(), stream)
         except OSError as error:
-            self._report_error = f"report not written: {gate.settings.report}: {error.strerror}"
+            self._report_error = f"report not written: {shown(gate.settings.report)}: {error.strerror}"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,13 +76,15 @@ class Gatherer:
             for (path, member), entry in self._entries.items()
             if member is None
         }
-        if not rows:
+        if not rows and not self._report_error:
             return
         verbose = self._config.get_verbosity() > 0
         terminalreporter.ensure_newline()
         terminalreporter.section(f"hardening: {gate.profile.name}", sep="=")
-        width = terminalreporter._tw.fullwidth if hasattr(terminalreporter, "_tw") else 100
+        width = self._config.get_terminal_writer().fullwidth
         for line in table(rows, list(gate.profile.checks), width, everything=verbose):
+            terminalreporter.write_line(line)
+        for line in self._unknown(everything=verbose):
             terminalreporter.write_line(line)
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
         counts = ", ".join(
@@ -85,9 +92,24 @@ class Gatherer:
             for key, word in (("pass", "ok"), ("fail", "failed"), ("error", "not readable"), ("unknown", "unknown (?)"))
             if outcomes.count(key)
         )
-        terminalreporter.write_line(f"{len(rows)} artifacts: {counts}")
-        if any(self._left_out.values()):
-            left = ", ".join(f"{number} {reason}" for reason, number in sorted(self._left_out.items()) if number)
-            terminalreporter.write_line(f"left out: {left}")
-        if gate.settings.report is not None:
-            terminalreporter.write_line(self._report_error or f"report: {gate.settings.report}")
+        terminalreporter.write_line(f"{len(rows)} {'artifact' if len(rows) == 1 else 'artifacts'}: {counts}")
+        if self._left_out:
+            terminalreporter.write_line(f"left out: {counted(self._left_out)}")
+        if self._report_error:
+            terminalreporter.write_line(self._report_error, red=True)
+        elif gate.settings.report is not None:
+            terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
+
+    def _unknown(self, *, everything: bool) -> Iterator[str]:
+        """Why what is unknown is unknown: no failure message tells it."""
+        lines = [
+            f"? {path}: {verdict['check']}: {verdict['summary']}"
+            for (path, member), entry in self._entries.items()
+            if member is None
+            for verdict in entry["verdicts"]
+            if verdict["outcome"] == "unknown"
+        ]
+        kept = lines if everything else lines[:_MOST_UNKNOWN]
+        yield from kept
+        if len(lines) > len(kept):
+            yield f"? ... and {len(lines) - len(kept)} more; -v shows all"

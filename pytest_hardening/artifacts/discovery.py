@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..model import Artifact
 from .archive import MAGIC, MAGIC_THIN
 from .names import display
 
-__all__ = ["Discovery", "artifact_at", "discover"]
+__all__ = ["Discovery", "artifact_at", "counted", "discover"]
 
 _LIBRARY_NAME = re.compile(r"\.(so(\.[\w.]+)?|a|ko)$")
 _OBJECT_NAME = re.compile(r"\.(o|lo|obj)$")
@@ -47,9 +48,12 @@ def discover(paths: Iterable[str], *, objects: bool = False, base: str | None = 
     count, objects only with `objects`; a file named like a library counts even when it is no ELF file, so that an
     empty or damaged library is reported. Links are followed, except links to folders inside folders.
 
+    A pattern names the files that it matches, unless its last part is `*` or `**`: those count as found in a folder.
+
     Parameters
     ----------
-    paths: files, folders, and glob patterns (`**` included) that name no existing file.
+    paths: files, folders, and glob patterns that name no existing file; `**` stands for any number of folders, and
+        names that begin with a dot match too.
     objects: also collect relocatable objects found in folders.
     base: the folder that display names are relative to; default the current one.
     """
@@ -57,7 +61,7 @@ def discover(paths: Iterable[str], *, objects: bool = False, base: str | None = 
     for path in paths:
         walk.add(path)
     ordered = sorted(walk.found.values(), key=lambda artifact: artifact.display)
-    return Discovery(tuple(ordered), tuple(walk.problems), dict(walk.left_out))
+    return Discovery(tuple(ordered), tuple(walk.problems), dict(Counter(walk.left_out.values())))
 
 
 def artifact_at(path: str, base: str | None = None) -> Artifact:
@@ -73,42 +77,50 @@ class _Walk:
         self._roots: dict[str, str | None] = {}
         self.found: dict[tuple[int, int] | str, Artifact] = {}
         self.problems: list[tuple[str, str]] = []
-        self.left_out: Counter[str] = Counter()
+        self.left_out: dict[str, str] = {}  # path -> reason
 
     def add(self, path: str) -> None:
         """One path as the user gave it."""
         if os.path.lexists(path):
             self._add_existing(path)
         elif glob.has_magic(path):
-            matches = sorted(glob.glob(path, recursive=True))
-            if not matches:
-                self._problem(path, "matches no file")
-            for match in matches:
-                self._add_existing(match)
+            self._add_matches(path)
         else:
             self._problem(path, "does not exist")
 
+    def _add_matches(self, pattern: str) -> None:
+        matches = _outer(_matches(os.path.abspath(pattern)))
+        if not matches:
+            self._problem(pattern, "matches no file")
+        elif os.path.basename(pattern) in ("*", "**"):
+            self._add_found(pattern, (file for match in matches for file in self._files(match)), "matches no")
+        else:
+            for match in matches:
+                self._add_existing(match)
+
     def _add_existing(self, path: str) -> None:
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            self._add_found(path, self._files(os.path.realpath(path)), "a folder without")
+        else:
             self.artifact(path)
-            return
-        before = self.left_out.copy()
-        taken = sum(self._consider(file) for file in self._files(os.path.realpath(path)))
-        if not taken:
-            out = self.left_out - before
-            hint = f"; left out: {_counts(out)}" if out else ""
-            self._problem(path, f"a folder without linked ELF files or static archives{hint}")
+
+    def _add_found(self, path: str, files: Iterator[str], without: str) -> None:
+        reasons = Counter(self._consider(file) for file in files)
+        if not reasons.pop(None, 0):
+            out = {reason: number for reason, number in reasons.items() if reason}
+            hint = f"; left out: {counted(out)}" if out else ""
+            self._problem(path, f"{without} linked ELF files or static archives{hint}")
 
     def _problem(self, path: str, reason: str) -> None:
         self.problems.append((display(os.path.abspath(path), self._base), reason))
 
     def artifact(self, path: str) -> Artifact:
         """Take a file, under its real name."""
-        real = os.path.realpath(path)
         try:
+            real = os.path.realpath(path)
             status = os.stat(real)
             key: tuple[int, int] | str = (status.st_dev, status.st_ino)
-        except OSError:
+        except (OSError, ValueError):
             real = os.path.abspath(path)  # a dangling link has no other name
             key = real
         if key not in self.found:
@@ -116,62 +128,77 @@ class _Walk:
             self.found[key] = Artifact(real, name, self._build_root(os.path.dirname(real)))
         return self.found[key]
 
-    def _files(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        try:
-            with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            self._problem(folder, f"cannot be listed: {error.strerror}")
+    def _files(self, top: str) -> Iterator[str]:
+        """`top`, or the files below it where it is a folder; a loop, as folders can lie deeper than Python recurses."""
+        if os.path.islink(top) or not os.path.isdir(top):
+            yield top
             return
-        for entry in ordered:
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._files(entry.path)
-            else:
-                yield entry
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    ordered = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self._problem(folder, f"cannot be listed: {error.strerror}")
+                continue
+            for entry in ordered:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    yield entry.path
 
-    def _consider(self, entry: os.DirEntry[str]) -> bool:
-        """Take a file of a walked folder, or leave it out; whether it was taken."""
-        like_library = bool(_LIBRARY_NAME.search(entry.name))
+    def _consider(self, path: str) -> str | None:
+        """Take a file of a walked folder (None), or leave it out: the reason, empty for what is no business of ours."""
+        like_library = bool(_LIBRARY_NAME.search(path))
         try:
-            regular = stat.S_ISREG(entry.stat().st_mode)
+            regular = stat.S_ISREG(os.stat(path).st_mode)
         except OSError:
             regular = like_library  # a dangling link where a library should be is reported
         if not regular:
-            return False
+            return ""
         try:
-            reason = self._reason_to_leave(entry, _head(entry.path), like_library)
+            reason = self._reason_to_leave(path, _head(path), like_library)
         except OSError:
             reason = None  # unreadable: it may be anything, so it is reported
-        if reason:
-            self.left_out[reason] += 1
-        elif reason is None:
-            self.artifact(entry.path)
-        return reason is None
+        if reason is None:
+            self.artifact(path)
+        elif reason:
+            self.left_out[path] = reason
+        return reason
 
-    def _reason_to_leave(self, entry: os.DirEntry[str], head: bytes, like_library: bool) -> str | None:
-        """None to take the file, a reason to count, or an empty string for a file that is no business of ours."""
+    def _reason_to_leave(self, path: str, head: bytes, like_library: bool) -> str | None:
+        """As `_consider` returns it."""
         is_elf = head.startswith(b"\x7fELF")
-        if is_elf and _is_probe(entry.path, entry.name):
+        if is_elf and _is_probe(path):
             return "probes of the build system"
         if is_elf:
             kind = int.from_bytes(head[16:18], "big" if head[5:6] == b"\x02" else "little")
-            if kind == _ET_REL and not entry.name.endswith(".ko"):
+            if kind == _ET_REL and not path.endswith(".ko"):
                 return None if self._objects else "objects"
             return "core dumps" if kind == _ET_CORE else None
         if head.startswith((MAGIC, MAGIC_THIN)):
             return "" if head[8:].startswith(b"debian-binary") else None
         if like_library and _is_linker_script(head):
             return "linker scripts"
-        if like_library or (self._objects and _OBJECT_NAME.search(entry.name)):
+        if like_library or (self._objects and _OBJECT_NAME.search(path)):
             return None
         return ""
 
     def _build_root(self, folder: str) -> str | None:
-        if folder not in self._roots:
-            parent = os.path.dirname(folder)
-            marked = any(os.path.exists(os.path.join(folder, mark)) for mark in _BUILD_MARKS)
-            self._roots[folder] = folder if marked else None if parent == folder else self._build_root(parent)
-        return self._roots[folder]
+        below: list[str] = []
+        root: str | None = None
+        while root is None and folder not in self._roots:
+            below.append(folder)
+            if any(os.path.exists(os.path.join(folder, mark)) for mark in _BUILD_MARKS):
+                root = folder
+            elif os.path.dirname(folder) == folder:
+                break
+            else:
+                folder = os.path.dirname(folder)
+        root = root or self._roots.get(folder)
+        self._roots.update(dict.fromkeys(below, root))
+        return root
 
 
 def _head(path: str) -> bytes:
@@ -182,9 +209,9 @@ def _head(path: str) -> bytes:
         os.close(fd)
 
 
-def _is_probe(path: str, name: str) -> bool:
+def _is_probe(path: str) -> bool:
     """Whether a build system made this file to try out the compiler."""
-    folders = path.split("/")[:-1]
+    *folders, name = path.split("/")
     if "CMakeFiles" in folders:
         inside = folders[folders.index("CMakeFiles") + 1 :]
         return bool(_PROBE_NAME.match(name)) or any(folder in _PROBE_FOLDERS for folder in inside)
@@ -200,5 +227,47 @@ def _is_linker_script(head: bytes) -> bool:
     )
 
 
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{number} {reason}" for reason, number in sorted(counter.items()))
+def _matches(pattern: str) -> set[str]:
+    """What an absolute pattern matches. Unlike glob.glob, `**` follows no links: two that lead up would never end."""
+    found: set[str] = set()
+    pending = [("/", tuple(part for part in pattern.split("/") if part))]
+    while pending:
+        path, parts = pending.pop()
+        if not parts:
+            found.add(path)
+            continue
+        part, rest = parts[0], parts[1:]
+        if part == "**":
+            pending.append((path, rest))
+            pending += [(entry.path, parts) for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+        elif glob.has_magic(part):
+            pending += [(entry.path, rest) for entry in _entries(path) if fnmatch.fnmatchcase(entry.name, part)]
+        elif os.path.lexists(os.path.join(path, part)):
+            pending.append((os.path.join(path, part), rest))
+    return found
+
+
+def _outer(matches: set[str]) -> list[str]:
+    """Without folders that lie in another one, which is walked as a whole."""
+    found: list[str] = []
+    last = "//"
+    for match in sorted(matches, key=lambda match: match.split("/")):
+        if os.path.isdir(match):
+            if match.startswith(last + "/"):
+                continue
+            last = match
+        found.append(match)
+    return found
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """`objects (10), linker scripts (1)`."""
+    return ", ".join(f"{reason} ({number})" for reason, number in sorted(left_out.items()))

@@ -8,8 +8,11 @@ __all__ = ["display", "shown"]
 
 
 def shown(name: str | bytes) -> str:
-    """A file name for people: bytes that are not UTF-8 and control characters as \\xNN escapes."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file name for people: bytes that are not UTF-8 and control characters as \\xNN escapes.
+
+    A backslash is doubled, so that two names are never shown alike.
+    """
+    text = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

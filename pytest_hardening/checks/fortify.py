@@ -19,6 +19,7 @@ __all__ = ["Fortify"]
 _SHOWN = 8
 _FOREIGN = {"rustc": "Rust", "go": "Go", "d": "D", "ghc": "Haskell"}
 _FOREIGN_LIBRARIES = {"libgfortran.so": "Fortran", "libgnat": "Ada"}
+_CPLUSPLUS_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++", ".C", ".cp", ".CPP")  # GCC manual, "Overall Options"
 
 
 class Fortify(Check):
@@ -41,7 +42,7 @@ class Fortify(Check):
     ----------------------
     Files that call no function which FORTIFY could replace. musl has no such functions, and a static program holds the
     C library's own: unknown. Where clang may have compiled C++, plain printf is no proof: glibc's headers do not
-    fortify it there.
+    fortify it there. An object does not tell which C library it was compiled for: leave musl's objects out.
 
     Fix
     ---
@@ -60,7 +61,12 @@ class Fortify(Check):
     }
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        return frozenset() if facts.kind.is_static or facts.bytecode else frozenset({Need.IMPORTS})
+        if facts.kind.is_static or facts.bytecode:
+            return frozenset()
+        wanted = {Need.IMPORTS}
+        if facts.imports is not None and _plain_calls(facts.imports, parameters["level"]):
+            wanted.add(Need.UNITS)
+        return frozenset(wanted)
 
     def inapplicable(self, facts: ElfFacts) -> str:
         if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
@@ -134,11 +140,19 @@ def _doubt(facts: ElfFacts) -> str:
     for library, language in _FOREIGN_LIBRARIES.items():
         if any(name.startswith(library) for name in needed):
             return f"part of the file is {language}"
-    names = facts.imports.names if facts.imports is not None else frozenset()
-    is_cxx = any(name.startswith(("libstdc++", "libc++")) for name in needed) or any(n.startswith("_Z") for n in names)
-    if is_cxx and ("clang" in facts.compilers or not facts.compilers):
+    if _has_cplusplus(facts, needed) and ("clang" in facts.compilers or not facts.compilers):
         return "clang may have compiled its C++, where glibc's headers do not fortify it"
     return ""
+
+
+def _has_cplusplus(facts: ElfFacts, needed: tuple[str, ...]) -> bool:
+    """Whether anything in the file tells of C++: a library, a mangled name, the name of a source file."""
+    symbols = facts.imports.names | facts.imports.defined if facts.imports is not None else frozenset()
+    return (
+        any(name.startswith(("libstdc++", "libc++")) for name in needed)
+        or any(name.startswith("_Z") for name in symbols)
+        or any(unit.endswith(_CPLUSPLUS_SUFFIXES) for unit in facts.units or ())
+    )
 
 
 def _list(names: frozenset[str]) -> str:

@@ -33,7 +33,7 @@ class TextRelocationsCheck(Check):
     Fix
     ---
     Compile every object with -fPIC (or -fPIE for an executable); hand-written assembly must reach data through the GOT.
-    Linking with -Wl,-z,text turns a text relocation into a link error.
+    Linking with -Wl,-z,text turns a text relocation into a link error; lld writes the tags for -Wl,-z,notext alone.
 
     References
     ----------
@@ -62,11 +62,14 @@ class TextRelocationsCheck(Check):
         if relocations.count or tags:
             announced = Evidence("dynamic section", " and ".join(tags) + " present" if tags else "no TEXTREL tag")
             counted = f"{relocations.count} text relocation(s)" if relocations.count else "announces text relocations"
+            remedy = "compile every object with -fPIC (-fPIE for an executable); link with -Wl,-z,text to be told"
+            if not relocations.count and not relocations.packed:  # lld writes the tags for the option alone
+                remedy = "link without -Wl,-z,notext: no relocation needs the tag"
             return self.failed(
                 f"{counted}: the loader writes into read-only segments",
                 announced,
                 *text_relocation_evidence(relocations),
-                remedy="compile every object with -fPIC (-fPIE for an executable); link with -Wl,-z,text to be told",
+                remedy=remedy,
                 culprits=tuple(dict.fromkeys(item.location for item in relocations.found if item.location)),
                 count=relocations.count,
                 tags=tags,

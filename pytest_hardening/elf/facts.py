@@ -32,6 +32,7 @@ class Need(Enum):
     """A group of facts that costs something to read; a check asks for what it needs, when it needs it."""
 
     IMPORTS = "undefined symbols and the calls to them"
+    UNITS = "names of the source files"
     TEXT_RELOCATIONS = "run-time relocations in segments that are not writable"
     GOT = "addresses of the slots that the loader fills"
     ENTRY_POINTS = "first instructions of the global functions"
@@ -97,7 +98,8 @@ class Imports:
     Parameters
     ----------
     names: all of them.
-    calls: those that are the target of a relocation which only a direct call leaves.
+    calls: those that are the target of a relocation which only a direct call leaves, and whose address is not taken
+    by code without -fPIE: there the same relocation serves both.
     defined: functions that the file defines and exports.
     """
 
@@ -215,6 +217,7 @@ class ElfFacts:
     bytecode: bool
     known: frozenset[Need] = frozenset()
     imports: Imports | None = None
+    units: tuple[str, ...] | None = None
     text_relocations: TextRelocations | None = None
     got: Got | None = None
     entry_points: tuple[EntryPoint, ...] | None = None

@@ -67,10 +67,10 @@ class Image:
 
     def _named(self, raw: list[RawSection], names_index: int) -> tuple[Section, ...]:
         names = b""
-        if 0 < names_index < len(raw) and raw[names_index].type != elf.SHT_NOBITS:
+        if 0 < names_index < len(raw) and raw[names_index].type == elf.SHT_STRTAB:
             names = self.source.read(raw[names_index].offset, min(raw[names_index].size, _MOST_STRINGS))
-        elif self.header.type == elf.ET_REL and names_index >= len(raw):
-            raise ArtifactError("malformed: e_shstrndx lies outside the section headers")
+        elif self.header.type == elf.ET_REL:  # the linker goes by the names; the loader does not know of them
+            raise ArtifactError("malformed: e_shstrndx names no string table")
         return tuple(
             Section(string_at(names, s.name), s.type, s.flags, s.addr, s.offset, s.size, s.link, s.info, s.entsize)
             for s in raw
@@ -153,6 +153,8 @@ class Image:
         if offset != segment.offset:
             raise ArtifactError("malformed: offset and address of PT_DYNAMIC name different places")
         tags, needed = self._tags(offset, segment.filesz)
+        if elf.DT_STRTAB not in tags or elf.DT_SYMTAB not in tags:  # mandatory (gABI, "Dynamic Array Tags")
+            raise ArtifactError("malformed: the dynamic section has no DT_STRTAB or no DT_SYMTAB")
 
         def string(tag: int) -> str | None:
             return self.string(tags[tag], tags) if tag in tags else None

@@ -41,17 +41,20 @@ def properties_of(image: Image, machine: Machine) -> Properties:
 
 
 def _features(image: Image, data: bytes, wanted: int) -> int | None:
+    """What all property notes of one place have; GCC writes a note for each property, in any order."""
     prefix, align = image.layout.prefix, image.layout.bits // 8
     position = 0
+    features: int | None = None
     while position + 12 <= len(data):
         name_size, size, kind = struct.unpack_from(prefix + "3I", data, position)
         name_end = position + 12 + (name_size + 3 & ~3)
         name = data[position + 12 : position + 12 + name_size]
-        body = data[name_end : name_end + size]
         if kind == elf.NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
-            return _property(body, prefix, align, wanted)
+            found = _property(data[name_end : name_end + size], prefix, align, wanted)
+            if found is not None:
+                features = found if features is None else features & found
         position = name_end + (size + align - 1 & ~(align - 1) if align == 8 and kind == 5 else size + 3 & ~3)
-    return None
+    return features
 
 
 def _property(body: bytes, prefix: str, align: int, wanted: int) -> int | None:

@@ -143,6 +143,12 @@ def _imports(image: Image, facts: ElfFacts) -> Any:
     return read(image, facts.machine)
 
 
+def _units(image: Image, facts: ElfFacts) -> Any:
+    from .symbols import units_of
+
+    return units_of(image)
+
+
 def _text_relocations(image: Image, facts: ElfFacts) -> Any:
     from .text_relocations import text_relocations
 
@@ -181,6 +187,7 @@ def _stack_arrays(image: Image, facts: ElfFacts) -> Any:
 
 _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts], Any]]] = {
     Need.IMPORTS: ("imports", _imports),
+    Need.UNITS: ("units", _units),
     Need.TEXT_RELOCATIONS: ("text_relocations", _text_relocations),
     Need.GOT: ("got", _got),
     Need.ENTRY_POINTS: ("entry_points", _entry_points),

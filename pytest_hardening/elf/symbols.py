@@ -11,7 +11,7 @@ from . import layout as elf
 from .facts import EntryPoint, Imports, Section
 from .image import Image, string_at
 from .layout import RawSymbol
-from .machines import EM_ALPHA, EM_MIPS, EM_S390, Machine
+from .machines import EM_ALPHA, EM_ARM, EM_MIPS, EM_S390, Machine
 from .relocations import dynamic_tables, object_relocations_by_section, relocations_in
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "imports_of_image",
     "imports_of_object",
     "symbol_section",
+    "units_of",
 ]
 
 _MOST_ENTRIES = 64
@@ -100,7 +101,16 @@ def dynamic_symbols(image: Image) -> SymbolTable:
     if count > _MOST_SYMBOLS:
         raise ArtifactError(f"malformed: {count} dynamic symbols")
     data = image.at(dynamic.tags[elf.DT_SYMTAB], count * image.layout.symbol.size)
-    return SymbolTable(image.layout.symbols(data), image.dynamic_strings() if count else b"")
+    return SymbolTable(_symbols(image, data), image.dynamic_strings() if count else b"")
+
+
+def _symbols(image: Image, data: bytes) -> list[RawSymbol]:
+    """The symbols of a table; functions by the address of their first instruction."""
+    symbols = image.layout.symbols(data)
+    if image.header.machine != EM_ARM:
+        return symbols
+    # bit 0 of a function's value says that it is Thumb code (ELF for the Arm Architecture, "Symbol Values")
+    return [s._replace(value=s.value & ~1) if s.info & 15 == elf.STT_FUNC else s for s in symbols]
 
 
 def _symbol_count(image: Image) -> int:
@@ -165,7 +175,10 @@ def _called(image: Image, machine: Machine, table: SymbolTable) -> Iterator[str]
     record = image.layout.rela if tags.get(elf.DT_PLTREL) == elf.DT_RELA else image.layout.rel
     for relocation in relocations_in(image, *slots, record):
         if relocation.type == machine.jump_slot:
-            yield table.name_at(relocation.symbol)
+            name = table.name_at(relocation.symbol)
+            # an undefined symbol with a value: the slot stands for the function's address in code without -fPIE
+            if not table.symbols[relocation.symbol].value:
+                yield name
 
 
 def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
@@ -183,7 +196,7 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
     strings = sections[section.link]
     if strings.type == elf.SHT_NOBITS:
         raise ArtifactError("malformed: the symbol table's string table has no contents")
-    symbols = image.layout.symbols(image.source.read(section.offset, section.size))
+    symbols = _symbols(image, image.source.read(section.offset, section.size))
     return SymbolTable(symbols, image.source.read(strings.offset, strings.size))
 
 
@@ -203,6 +216,12 @@ def imports_of_object(image: Image, machine: Machine) -> Imports:
         if target.executable:
             calls.update(table.name_at(r.symbol) for r in relocations if r.type in machine.call_types)
     return Imports(frozenset(names), frozenset(calls), frozenset(defined))
+
+
+def units_of(image: Image) -> tuple[str, ...]:
+    """The source files that were compiled, as the symbol table names them; empty where it is stripped."""
+    table = symbol_section(image)
+    return tuple(dict.fromkeys(table.name(symbol) for symbol in table.symbols if symbol.info & 15 == elf.STT_FILE))
 
 
 def entry_points(image: Image) -> tuple[EntryPoint, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from ..artifacts.names import display
 from ..checks.registry import CHECK_NAMES, get_check
 from ..errors import PolicyError
 
@@ -71,9 +72,9 @@ def load_profile(name: str) -> Profile:
 
 
 def _load(name: str, folder: str, chain: tuple[str, ...]) -> Profile:
-    if name in chain:
-        raise PolicyError(f"profile {name}: extends itself through {' -> '.join((*chain, name))}")
     text, where, folder = _text(name, folder)
+    if where in chain:
+        raise PolicyError(f"profile {where}: extends itself through {' -> '.join((*chain, where))}")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -85,7 +86,7 @@ def _load(name: str, folder: str, chain: tuple[str, ...]) -> Profile:
     if "extends" in data:
         if not isinstance(data["extends"], str):
             raise PolicyError(f"profile {where}: extends must be the name or the file of a profile")
-        checks.update(_load(data["extends"], folder, (*chain, name)).checks)
+        checks.update(_load(data["extends"], folder, (*chain, where)).checks)
     _apply(checks, data.get("checks", {}), where)
     if not checks:
         raise PolicyError(f"profile {where}: requires no check, so it could never fail")
@@ -101,13 +102,14 @@ def _text(name: str, folder: str) -> tuple[str, str, str]:
         return files(__package__).joinpath("profiles").joinpath(f"{name}.toml").read_text("utf-8"), name, folder
     if not (name.endswith(".toml") or os.sep in name):
         raise PolicyError(f"unknown profile {name!r}{_nearest(name, built_in_profiles())}")
-    path = os.path.join(folder, name)
+    path = os.path.abspath(os.path.join(folder, name))
+    where = display(path, os.getcwd())
     try:
         with open(path, encoding="utf-8") as stream:
-            return stream.read(), name, os.path.dirname(os.path.abspath(path))
+            return stream.read(), where, os.path.dirname(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise PolicyError(f"profile {name}: cannot be read: {reason}") from None
+        raise PolicyError(f"profile {where}: cannot be read: {reason}") from None
 
 
 def _apply(checks: dict[str, Mapping[str, Any]], table: object, where: str) -> None:

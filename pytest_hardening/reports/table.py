@@ -19,13 +19,17 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
         not be judged has the one key "error".
     checks: the columns, in order.
     width: columns of the terminal.
-    everything: show all rows and columns, not only those with a failure or an unknown.
+    everything: show all rows, and all columns that were judged, not only those with a failure or an unknown.
     """
     notable = ("fail", "unknown", "error")
     shown = {
         name: row for name, row in rows.items() if everything or any(outcome in notable for outcome in row.values())
     }
-    columns = [check for check in checks if everything or any(row.get(check) in notable for row in shown.values())]
+    columns = [
+        check
+        for check in checks
+        if any(check in row if everything else row.get(check) in notable for row in shown.values())
+    ]
     if not shown:
         return []
     names = sorted(shown)
@@ -35,7 +39,7 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
     for block in _blocks(columns, width - first):
         if lines:
             lines.append("")
-        lines.append("  ".join(["artifact".ljust(first), *block]).rstrip())
+        lines.append("  ".join(["artifact".ljust(first), *(check.ljust(_width(check)) for check in block)]).rstrip())
         lines += ["  ".join([_short(name, first), *_cells(shown[name], block)]).rstrip() for name in kept]
     if len(names) > len(kept):
         lines.append(f"... and {len(names) - len(kept)} more artifacts; -v shows all, so does --hardening-report FILE")
@@ -45,7 +49,11 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
 def _cells(row: Mapping[str, str], block: Sequence[str]) -> list[str]:
     if "error" in row:
         return [CELLS["error"], *("" for _ in block[1:])]
-    return [CELLS.get(row.get(check, ""), "").ljust(len(check)) for check in block]
+    return [CELLS.get(row.get(check, ""), "").ljust(_width(check)) for check in block]
+
+
+def _width(check: str) -> int:
+    return max(len(check), len(CELLS["fail"]))
 
 
 def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
@@ -53,11 +61,11 @@ def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
     blocks: list[list[str]] = [[]]
     used = 0
     for column in columns:
-        if blocks[-1] and used + len(column) + 2 > room:
+        if blocks[-1] and used + _width(column) + 2 > room:
             blocks.append([])
             used = 0
         blocks[-1].append(column)
-        used += len(column) + 2
+        used += _width(column) + 2
     return blocks
 
 

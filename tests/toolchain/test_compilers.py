@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pytest_hardening.errors import ToolchainError
-from pytest_hardening.toolchain import find_archiver, find_compiler
+from pytest_hardening.toolchain import Compiler, find_archiver, find_compiler
 
 
 def script(path: Path, text: str) -> str:
@@ -38,9 +38,8 @@ def test_identifies_a_compiler(command: str, family: str, target: str, language:
     assert compiler.command == (str(compiler.path), *command.split()[1:])
 
 
-@pytest.mark.skipif(shutil.which("tcc") is None, reason="apt-get install tcc")
-def test_tcc_tells_its_target_with_its_version() -> None:
-    compiler = find_compiler("tcc -DX")
+def test_tcc_tells_its_target_with_its_version(compiler_for: Callable[[str], Compiler]) -> None:
+    compiler = compiler_for("tcc -DX")
     assert compiler.family == "tcc"
     assert compiler.target.endswith("-linux")
 

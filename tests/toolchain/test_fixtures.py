@@ -87,7 +87,7 @@ def test_failing_compile_is_told_without_our_frames(user: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(
         [
             '>       compile_c("int main(void) { return nonsense; }")',
-            "E       pytest_hardening.errors.BuildError: command failed with exit status 1: * -c -o source.o source.c",
+            "E       pytest_hardening.BuildError: command failed with exit status 1: * -c -o source.o source.c",
             "E       *'nonsense' undeclared*",
             "*Captured build of program call*",
             "$ */gcc -c -o source.o source.c",

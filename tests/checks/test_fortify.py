@@ -1,0 +1,339 @@
+"""fortify: levels by compiler, mixed builds, names that only look fortified, and calls that prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_hardening.checks.fortified_names import CHECKED_AT_LEVEL_2
+from pytest_hardening.fixtures import CompileC
+from pytest_hardening.model import Outcome
+from pytest_hardening.toolchain import Kind
+
+if TYPE_CHECKING:
+    from tests.conftest import VerdictOf
+
+SHOW = """
+#include <stdio.h>
+#include <string.h>
+int show(const char *s, int n) { char b[32]; strcpy(b, s); printf("%s %d\\n", b, n); return b[0]; }
+"""
+MAIN = "int show(const char *, int); int main(int c, char **v) { return show(v[0], c); }\n"
+LINKABLE: tuple[Kind, ...] = ("object", "shared-library")
+KINDS: tuple[Kind, ...] = (*LINKABLE, "executable")
+REMEDY = "compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 (-O0 switches it off)"
+FOREIGN = [
+    "gcc -m32",
+    "aarch64-linux-gnu-gcc",
+    "arm-linux-gnueabihf-gcc",
+    "powerpc64le-linux-gnu-gcc",
+    "s390x-linux-gnu-gcc",
+    "riscv64-linux-gnu-gcc",
+]
+
+
+def level(number: int) -> list[str]:
+    return ["-O2", "-fPIC", "-U_FORTIFY_SOURCE", *([f"-D_FORTIFY_SOURCE={number}"] if number else [])]
+
+
+def sources(kind: Kind) -> dict[str, str]:
+    return {"show.c": SHOW, "main.c": MAIN} if kind == "executable" else {"show.c": SHOW}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(
+    ("built", "wanted", "outcome", "observed"),
+    [
+        (0, 1, Outcome.UNKNOWN, None),
+        (0, 2, Outcome.FAIL, 0),
+        (0, 3, Outcome.FAIL, 0),
+        (1, 1, Outcome.PASS, 1),
+        (1, 2, Outcome.FAIL, 0),
+        (2, 1, Outcome.PASS, 2),
+        (2, 2, Outcome.PASS, 2),
+        (2, 3, Outcome.UNKNOWN, 2),
+        (3, 2, Outcome.PASS, 2),
+        (3, 3, Outcome.UNKNOWN, 2),
+    ],
+)
+def test_levels(
+    build: CompileC,
+    verdict: VerdictOf,
+    kind: Kind,
+    compiler: str,
+    built: int,
+    wanted: int,
+    outcome: Outcome,
+    observed: int | None,
+) -> None:
+    path = build(sources(kind), kind=kind, flags=level(built), compiler=compiler)
+    found = verdict(path, "fortify", level=wanted)
+    assert (found.outcome, found.observed["level"]) == (outcome, observed)
+    if outcome is Outcome.FAIL:
+        assert found.observed["mixed"] is (built == 1)
+        assert found.remedy == REMEDY.replace("=2", f"={wanted}")
+
+
+@pytest.mark.parametrize("compiler", FOREIGN)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture(build: CompileC, verdict: VerdictOf, compiler: str, kind: Kind) -> None:
+    good = build(sources(kind), kind=kind, flags=level(2), compiler=compiler)
+    assert verdict(good, "fortify").outcome is Outcome.PASS
+    bad = build(sources(kind), kind=kind, flags=level(0), compiler=compiler)
+    assert verdict(bad, "fortify").outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_without_optimisation_it_is_off(build: CompileC, verdict: VerdictOf, compiler: str, kind: Kind) -> None:
+    flags = ["-O0", "-fPIC", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-Wno-cpp", "-Wno-#warnings"]
+    path = build(sources(kind), kind=kind, flags=flags, compiler=compiler)
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.FAIL
+    assert "-O0" in found.remedy
+
+
+ARGUMENTS = {
+    "printf": '"%d", n',
+    "fprintf": 'stderr, "%d", n',
+    "vprintf": '"%d", ap',
+    "vfprintf": 'stderr, "%d", ap',
+    "dprintf": '2, "%d", n',
+    "vdprintf": '2, "%d", ap',
+    "asprintf": '&p, "%d", n',
+    "vasprintf": '&p, "%d", ap',
+    "wprintf": 'L"%d", n',
+    "fwprintf": 'stderr, L"%d", n',
+    "vwprintf": 'L"%d", ap',
+    "vfwprintf": 'stderr, L"%d", ap',
+    "obstack_printf": 'o, "%d", n',
+    "obstack_vprintf": 'o, "%d", ap',
+}
+
+
+def caller(name: str, arguments: str) -> str:
+    return f"""
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+#include <wchar.h>
+#define obstack_chunk_alloc malloc
+#define obstack_chunk_free free
+#include <obstack.h>
+int call(struct obstack *o, char *p, int n, ...) {{
+    va_list ap; va_start(ap, n); (void)o; {name}({arguments}); va_end(ap); return p != 0; }}
+"""
+
+
+def test_table_of_level_2_is_complete() -> None:
+    assert {f"__{name}_chk" for name in ARGUMENTS} == CHECKED_AT_LEVEL_2
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_what_level_2_replaces_and_level_1_leaves(
+    build: CompileC, verdict: VerdictOf, compiler: str, name: str
+) -> None:
+    """Each name of the table, proved by the compilers: at level 1 plain, at level 2 checked."""
+    flags = ["-Wno-unused-result"]
+    source = caller(name, ARGUMENTS[name])
+    found = verdict(build(source, kind="object", flags=[*level(2), *flags], compiler=compiler), "fortify")
+    assert (found.outcome, found.observed["level"]) == (Outcome.PASS, 2)
+    found = verdict(build(source, kind="object", flags=[*level(1), *flags], compiler=compiler), "fortify")
+    assert found.outcome is Outcome.FAIL
+    assert f"plain {name}," in found.summary
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(("name", "arguments"), [("syslog", '1, "%d", n'), ("vsyslog", '1, "%d", ap')])
+def test_what_level_1_replaces_always(
+    build: CompileC, verdict: VerdictOf, compiler: str, name: str, arguments: str
+) -> None:
+    source = caller(name, arguments)
+    found = verdict(build(source, kind="object", flags=level(1), compiler=compiler), "fortify", level=1)
+    assert (found.outcome, found.observed["level"]) == (Outcome.PASS, 1)
+    found = verdict(build(source, kind="object", flags=level(0), compiler=compiler), "fortify", level=1)
+    assert found.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("kind", ["shared-library", "archive"])
+def test_mixed_build(build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], kind: Kind) -> None:
+    units = {"a.c": SHOW.replace("show", "one"), "b.c": SHOW.replace("show", "two")}
+    path = build(units, kind=kind, flags=level(2), unit_flags={"b.c": ["-U_FORTIFY_SOURCE"]})
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.FAIL
+    if kind == "archive":
+        assert found.culprits == ("b.o",)
+    else:
+        assert "__printf_chk" in readelf("--dyn-syms", path)
+        assert found.observed == {"level": 0, "mixed": True}
+        assert found.summary.startswith("some units are not fortified")
+    assert found.remedy == REMEDY
+
+
+@pytest.mark.parametrize("number", [2, 0])
+def test_names_that_only_look_fortified(build: CompileC, verdict: VerdictOf, number: int) -> None:
+    """Functions of the user's own called *_chk, and the stack protector's, are no evidence."""
+    source = """
+int my_chk(int), __my_chk(int), printf_chk(int), __not_memcpy_chk(int), __longjmp_checked(int);
+int call(int n) { char b[64]; b[n] = 1; my_chk(b[0]);
+    return __my_chk(n) + printf_chk(n) + __not_memcpy_chk(n) + __longjmp_checked(n); }
+"""
+    path = build(source, kind="object", flags=[*level(number), "-fstack-protector-all"])
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.NOT_APPLICABLE
+    with_printf = source + '#include <stdio.h>\nint show(int n) { return printf("%d", n); }\n'
+    path = build(with_printf, kind="shared-library", flags=level(0))
+    found = verdict(path, "fortify")
+    assert (found.outcome, found.observed) == (Outcome.FAIL, {"level": 0, "mixed": False})
+
+
+@pytest.mark.parametrize("kind", ["object", "shared-library"])
+def test_only_read_is_checked(build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], kind: Kind) -> None:
+    source = "#include <unistd.h>\nlong get(int n) { char b[32]; long r = read(n, b, n); return r + b[1]; }\n"
+    path = build(source, kind=kind, flags=level(2))
+    assert "__read_chk" in readelf("-s", path)
+    assert verdict(path, "fortify", level=1).observed == {"level": 1}
+    assert verdict(path, "fortify", level=1).outcome is Outcome.PASS
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+def test_library_that_defines_a_checked_function(build: CompileC, verdict: VerdictOf) -> None:
+    """libasan does. What a file defines, it does not call in the C library."""
+    source = """
+int printf(const char *, ...);
+int __sprintf_chk(char *s, int f, unsigned long n, const char *t, ...) { return s == t; }
+int __printf_chk(int f, const char *t, ...) { return f + !t; }
+int show(int n) { return printf("%d", n); }
+"""
+    path = build(source, kind="shared-library", flags=["-fPIC", "-O2", "-w"])
+    found = verdict(path, "fortify")
+    assert (found.outcome, found.observed) == (Outcome.FAIL, {"level": 0, "mixed": False})
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", *FOREIGN])
+@pytest.mark.parametrize("flags", [["-fPIE", "-pie"], ["-fno-pie", "-no-pie"]], ids=["pie", "no-pie"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_address_of_printf_is_no_call(
+    build: CompileC, verdict: VerdictOf, compiler: str, flags: list[str], number: int
+) -> None:
+    """A program without -fPIE gets a PLT slot for the address alone, which no unit need have called."""
+    source = """
+#include <stdio.h>
+int (*volatile chosen)(const char *, ...);
+int main(int c, char **v) { (void)v; chosen = printf; return c; }
+"""
+    path = build(source, flags=[*level(number), *flags], compiler=compiler)
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", ["object", "shared-library"])
+def test_snprintf_of_a_string_stays_plain_at_level_2(
+    build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], kind: Kind
+) -> None:
+    """GCC folds the checked call with "%s" back into the plain one: it proves nothing."""
+    source = """
+#include <stdio.h>
+void use(char *); int copy(const char *s, unsigned n) { char b[64]; if (n > sizeof b) return 1;
+    snprintf(b, sizeof b, "%s", s); use(b); return b[0]; }
+"""
+    path = build(source, kind=kind, flags=level(2))
+    assert " snprintf" in readelf("-s", path)
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", ["object", "shared-library"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_copies_of_known_size_stay_plain(build: CompileC, verdict: VerdictOf, kind: Kind, number: int) -> None:
+    source = "#include <string.h>\nvoid copy(char *d, const char *s, unsigned long n) { memcpy(d, s, n); }\n"
+    path = build(source, kind=kind, flags=level(number))
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", ["object", "shared-library"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_nothing_to_fortify(build: CompileC, verdict: VerdictOf, kind: Kind, number: int) -> None:
+    source = '#include <stdio.h>\nint hello(void) { return puts("hello"); }\n'
+    path = build(source, kind=kind, flags=[*level(number), "-nostartfiles"])
+    assert verdict(path, "fortify").outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_calls_without_plt(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
+    """-fno-plt calls through GOT slots that data uses too: a checked name still proves, a plain one no longer does."""
+    for kind in LINKABLE:
+        flags = [*level(2), "-fno-plt"]
+        good = build(sources(kind), kind=kind, flags=flags, compiler=compiler)
+        assert verdict(good, "fortify").outcome is Outcome.PASS
+        flags = [*level(0), "-fno-plt"]
+        plain = build(sources(kind), kind=kind, flags=flags, compiler=compiler)
+        assert verdict(plain, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gcc_cplusplus(build: CompileC, verdict: VerdictOf, kind: Kind) -> None:
+    source = {"show.cpp": SHOW + 'int main() { return show("x", 1); }\n'}
+    for number, outcome in ((2, Outcome.PASS), (1, Outcome.FAIL), (0, Outcome.FAIL)):
+        path = build(source, kind=kind, flags=level(number), compiler="g++")
+        assert verdict(path, "fortify").outcome is outcome
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("linkage", ["", 'extern "C" '])
+@pytest.mark.parametrize("link_flags", [[], ["-Wl,--as-needed"]])
+def test_clang_cplusplus_leaves_printf_plain(
+    build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], kind: Kind, linkage: str, link_flags: list[str]
+) -> None:
+    """glibc's headers fortify printf in C++ for GCC only, so a plain one is no proof against clang++."""
+    source = {"show.cpp": SHOW.replace("int show", f"{linkage}int show") + 'int main() { return show("x", 1); }\n'}
+    path = build(source, kind=kind, flags=level(2), link_flags=link_flags, compiler="clang++")
+    assert " printf" in readelf("-s", path)
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("flags", [["-static", "-no-pie"], ["-static-pie"]])
+@pytest.mark.parametrize("number", [0, 2])
+def test_static_programs_tell_nothing(build: CompileC, verdict: VerdictOf, flags: list[str], number: int) -> None:
+    path = build(sources("executable"), flags=[*level(number), *flags])
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("kind", ["executable", "shared-library"])
+def test_musl_shows_nothing(build: CompileC, verdict: VerdictOf, number: int, kind: Kind) -> None:
+    path = build(sources(kind), kind=kind, flags=level(number), compiler="musl-gcc")
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.UNKNOWN
+    assert "musl" in found.summary
+
+
+def test_link_time_optimisation(build: CompileC, verdict: VerdictOf) -> None:
+    for number in (0, 2):
+        path = build({"show.c": SHOW}, kind="object", flags=[*level(number), "-flto"])
+        assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+    linked = build(sources("executable"), flags=[*level(2), "-flto"])
+    assert verdict(linked, "fortify").outcome is Outcome.PASS
+
+
+def test_object_without_code(build: CompileC, verdict: VerdictOf) -> None:
+    assert verdict(build("int value = 3;\n", kind="object"), "fortify").outcome is Outcome.NOT_APPLICABLE
+
+
+def test_checked_snprintf_does_not_prove_level_2(
+    build: CompileC, verdict: VerdictOf, readelf: Callable[..., str]
+) -> None:
+    """Where the length is not constant, level 1 calls __snprintf_chk as well."""
+    source = """
+#include <stdio.h>
+void use(char *); int text(int n) { char b[64]; snprintf(b, n, "%d %d", n, n); use(b); return b[0]; }
+"""
+    for number in (1, 2):
+        path = build(source, kind="object", flags=level(number))
+        assert "__snprintf_chk" in readelf("-s", path)
+        assert verdict(path, "fortify", level=1).outcome is Outcome.PASS
+        assert verdict(path, "fortify", level=2).outcome is Outcome.UNKNOWN

@@ -1,0 +1,60 @@
+"""The rules that every check keeps: a test module, a manual page with its headings, parameters that are judged."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.errors import PolicyError
+
+HEADINGS = ["What it protects", "Evidence", "When it does not apply", "Fix", "References"]
+
+
+@pytest.mark.parametrize("name", CHECK_NAMES)
+def test_every_check_has_a_test_module(name: str) -> None:
+    module = type(get_check(name)).__module__.rpartition(".")[2]
+    assert module == name.replace("-", "_")
+    text = (Path(__file__).parent / f"test_{module}.py").read_text()
+    assert f'"{name}"' in text
+    assert "Outcome.FAIL" in text
+    assert "Outcome.PASS" in text
+
+
+@pytest.mark.parametrize("name", CHECK_NAMES)
+def test_manual_page(name: str) -> None:
+    lines = get_check(name).manual().splitlines()
+    assert lines[0].endswith(".")
+    found = [(index, line) for index, line in enumerate(lines) if index and re.fullmatch("-+", line)]
+    assert [lines[index - 1] for index, _ in found] == HEADINGS
+    starts = [index for index, _ in found]
+    for start, end in zip(starts, [*(start - 1 for start in starts[1:]), len(lines)], strict=True):
+        assert len(lines[start]) == len(lines[start - 1])
+        assert len(" ".join(lines[start + 1 : end]).split()) >= 3, lines[start - 1]
+
+
+@pytest.mark.parametrize("name", CHECK_NAMES)
+def test_name_and_label(name: str) -> None:
+    check = get_check(name)
+    assert check.name == name
+    assert re.fullmatch("[a-z]+(-[a-z]+)*", name)
+    assert check.label
+    assert check.kinds
+
+
+@pytest.mark.parametrize("name", CHECK_NAMES)
+def test_defaults_are_allowed_values(name: str) -> None:
+    check = get_check(name)
+    assert check.settings({}) == {key: parameter.default for key, parameter in check.parameters.items()}
+    with pytest.raises(PolicyError, match=f"{name}: unknown parameter 'no-such'"):
+        check.settings({"no-such": 1})
+    for key in check.parameters:
+        with pytest.raises(PolicyError, match=rf"{name}\.{key} = "):
+            check.settings({key: object()})
+
+
+def test_unknown_check_names_the_nearest() -> None:
+    with pytest.raises(PolicyError, match="did you mean 'relro'"):
+        get_check("rello")

@@ -1,0 +1,216 @@
+"""stack-protector: what shows a canary, what proves that one is missing, and what tells nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_hardening.fixtures import CompileC
+from pytest_hardening.model import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from tests.conftest import VerdictOf
+
+ARRAY = """
+int copy(const char *s) { char buffer[64]; int i = 0; while ((buffer[i & 63] = s[i])) i++; return buffer[3]; }
+"""
+PLAIN = "int sum(const int *v, int n) { int total = 0; for (int i = 0; i < n; i++) total += v[i]; return total; }\n"
+MAIN = "int copy(const char *); int main(int c, char **v) { (void)c; return copy(v[0]); }\n"
+PROGRAM = {"copy.c": ARRAY, "main.c": MAIN}
+ON, OFF = "-fstack-protector-strong", "-fno-stack-protector"
+ARCHITECTURES = [
+    "gcc",
+    "clang",
+    "gcc -m32",
+    "aarch64-linux-gnu-gcc",
+    "arm-linux-gnueabihf-gcc",
+    "powerpc64le-linux-gnu-gcc",
+    "s390x-linux-gnu-gcc",
+    "riscv64-linux-gnu-gcc",
+    "musl-gcc",
+]
+KINDS: dict[str, list[str]] = {
+    "pie": ["-fPIE", "-pie"],
+    "shared": ["-fPIC", "-shared"],
+    "no-pie": ["-no-pie", "-fno-pie"],
+}
+
+
+def is_unprotected(found: Verdict, unit: str = "copy.c") -> bool:
+    assert found.remedy == "compile with -fstack-protector-strong"
+    assert found.observed == {"canary": False}
+    return found.outcome is Outcome.FAIL and found.culprits == (f"{unit}: copy()",)
+
+
+@pytest.mark.parametrize("compiler", ARCHITECTURES)
+@pytest.mark.parametrize("kind", ["pie", "shared"])
+def test_linked_files(build: CompileC, verdict: VerdictOf, compiler: str, kind: str) -> None:
+    flags = [*KINDS[kind], "-O2", "-g"]
+    found = verdict(build(PROGRAM, flags=[*flags, ON], compiler=compiler), "stack-protector")
+    assert (found.outcome, found.observed, found.remedy) == (Outcome.PASS, {"canary": True}, "")
+    assert is_unprotected(verdict(build(PROGRAM, flags=[*flags, OFF], compiler=compiler), "stack-protector"))
+
+
+@pytest.mark.parametrize("compiler", [name for name in ARCHITECTURES if "riscv" not in name])
+def test_objects(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
+    source = {"copy.c": ARRAY}
+    on = build(source, kind="object", flags=["-O2", "-g", ON], compiler=compiler)
+    assert verdict(on, "stack-protector").outcome is Outcome.PASS
+    off = build(source, kind="object", flags=["-O2", "-g", OFF], compiler=compiler)
+    assert is_unprotected(verdict(off, "stack-protector"))
+
+
+def test_objects_of_riscv(build: CompileC, verdict: VerdictOf) -> None:
+    """pyelftools applies no relocation of RISC-V, so the debug information of its objects is not read."""
+    compiler = "riscv64-linux-gnu-gcc"
+    on = build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-g", ON], compiler=compiler)
+    assert verdict(on, "stack-protector").outcome is Outcome.PASS
+    off = build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-g", OFF], compiler=compiler)
+    assert verdict(off, "stack-protector").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("optimisation", ["-O0", "-O1", "-Os", "-O2", "-O3"])
+@pytest.mark.parametrize(
+    ("compiler", "debug"),
+    [("gcc", "-gdwarf-4"), ("gcc", "-gdwarf-5"), ("gcc", "-gdwarf-3"), ("clang", "-gdwarf-4"), ("clang", "-gdwarf-5")],
+)
+def test_debug_information_proves_the_lack(
+    build: CompileC, verdict: VerdictOf, compiler: str, debug: str, optimisation: str
+) -> None:
+    path = build(PROGRAM, flags=[*KINDS["pie"], optimisation, debug, OFF], compiler=compiler)
+    assert is_unprotected(verdict(path, "stack-protector"))
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_debug_information_nothing_proves_it(
+    build: CompileC, verdict: VerdictOf, compiler: str, kind: str
+) -> None:
+    found = verdict(build(PROGRAM, flags=[*KINDS[kind], "-O2", OFF], compiler=compiler), "stack-protector")
+    assert found.outcome is Outcome.UNKNOWN
+    assert "-fstack-protector-strong" in found.remedy
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("protector", [ON, OFF, "-fstack-protector"])
+@pytest.mark.parametrize("debug", [[], ["-g"]])
+def test_no_arrays_is_unknown(
+    build: CompileC, verdict: VerdictOf, compiler: str, protector: str, debug: list[str]
+) -> None:
+    """A file without stack arrays needs no canary: neither pass nor fail, whatever the flags."""
+    path = build(PLAIN, kind="object", flags=["-O2", protector, *debug], compiler=compiler)
+    assert verdict(path, "stack-protector").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("protector", [ON, OFF])
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        ("gcc", ["-static", "-no-pie", "-fno-pie"]),
+        ("gcc", ["-static-pie", "-fPIE"]),
+        ("musl-gcc", ["-static", "-no-pie", "-fno-pie"]),
+    ],
+)
+def test_static_programs_tell_nothing(
+    build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], protector: str, flags: list[str], compiler: str
+) -> None:
+    """glibc inside brings __stack_chk_fail along, whether the program's own code is protected or not."""
+    path = build(PROGRAM, flags=["-O2", "-g", protector, *flags], compiler=compiler)
+    assert ("__stack_chk_fail" in readelf("-s", path)) is (compiler == "gcc" or protector == ON)
+    found = verdict(path, "stack-protector")
+    assert (found.outcome, found.observed) == (Outcome.UNKNOWN, {"canary": None})
+    assert found.summary.startswith("static: ")
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_user_functions_of_similar_names_are_no_canary(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
+    source = (
+        ARRAY
+        + """
+extern void my__stack_chk_fail(void); extern void __stack_chk_failed(void); extern void stack_chk_fail(void);
+void use(void) { my__stack_chk_fail(); __stack_chk_failed(); stack_chk_fail(); }
+"""
+    )
+    path = build({"copy.c": source}, kind="shared-library", flags=["-fPIC", "-O2", "-g", OFF], compiler=compiler)
+    assert is_unprotected(verdict(path, "stack-protector"))
+
+
+def test_file_that_defines_the_handler_itself(build: CompileC, verdict: VerdictOf) -> None:
+    """Its own __stack_chk_fail answers the calls, so no undefined symbol is left to see."""
+    handler = "#include <stdlib.h>\nvoid __stack_chk_fail(void) { abort(); }\n"
+    path = build({"copy.c": ARRAY, "handler.c": handler}, kind="shared-library", flags=["-fPIC", "-O2", "-g", ON])
+    assert verdict(path, "stack-protector").outcome is Outcome.UNKNOWN
+
+
+def test_arrays_of_other_kinds(build: CompileC, verdict: VerdictOf) -> None:
+    """Behind a typedef, in an inner block, in an inlined function: each is an array on the stack of copy()."""
+    sources = [
+        "typedef char line[64]; void use(char *); int copy(const char *s) { line b; use(b); return b[1] + *s; }\n",
+        "void use(char *); int copy(const char *s) { if (*s) { char b[64]; use(b); return b[1]; } return 0; }\n",
+        "void use(char *); static inline int in(void) { char b[64]; use(b); return b[1]; }\n"
+        "int copy(const char *s) { return in() + *s; }\n",
+        "void use(void *); int copy(const char *s) { volatile const int b[64] = {1}; use((void *)b); "
+        "return b[*s & 7]; }\n",
+    ]
+    for text in sources:
+        path = build({"copy.c": text}, kind="object", flags=["-O2", "-g", OFF])
+        assert is_unprotected(verdict(path, "stack-protector")), text
+
+
+def test_arrays_that_are_not_on_the_stack(build: CompileC, verdict: VerdictOf) -> None:
+    source = """
+void use(char *); char global[64]; extern char other[];
+int copy(const char *s, char parameter[64]) {
+    static char b[64]; use(b); use(global); use(other); use(parameter); return *s; }
+"""
+    path = build({"copy.c": source}, kind="object", flags=["-O2", "-g", OFF])
+    assert verdict(path, "stack-protector").outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(("compiler", "name"), [("g++", "copy.cpp"), ("clang++", "copy.cpp")])
+def test_cplusplus(build: CompileC, verdict: VerdictOf, compiler: str, name: str) -> None:
+    on = build({name: ARRAY}, kind="object", flags=["-O2", "-g", ON], compiler=compiler)
+    assert verdict(on, "stack-protector").outcome is Outcome.PASS
+    off = build({name: ARRAY}, kind="object", flags=["-O2", "-g", OFF], compiler=compiler)
+    assert is_unprotected(verdict(off, "stack-protector"), name)
+
+
+def test_archive_names_the_member(build: CompileC, verdict: VerdictOf) -> None:
+    other = ARRAY.replace("copy", "other")
+    path = build(
+        {"other.c": other, "copy.c": ARRAY},
+        kind="archive",
+        flags=["-O2", "-g", ON],
+        name="EF.a",
+        unit_flags={"copy.c": [OFF]},
+    )
+    found = verdict(path, "stack-protector")
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("copy.o",))
+    assert found.observed == {"members": {"fail": 1, "pass": 1}}
+    whole = build({"other.c": other, "copy.c": ARRAY}, kind="archive", flags=["-O2", "-g", ON], name="EF.a")
+    assert verdict(whole, "stack-protector").outcome is Outcome.PASS
+
+
+def test_link_time_optimisation(build: CompileC, verdict: VerdictOf) -> None:
+    """A slim object holds no code yet; a fat one holds code that can be judged."""
+    slim = build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-flto", ON])
+    assert verdict(slim, "stack-protector").outcome is Outcome.UNKNOWN
+    fat = build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-flto", "-ffat-lto-objects", ON])
+    assert verdict(fat, "stack-protector").outcome is Outcome.PASS
+    linked = build(PROGRAM, flags=["-O2", "-flto", ON])
+    assert verdict(linked, "stack-protector").outcome is Outcome.PASS
+
+
+def test_object_without_code(build: CompileC, verdict: VerdictOf) -> None:
+    path = build("int value = 3;\n", kind="object", flags=["-g", OFF])
+    assert verdict(path, "stack-protector").outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("debug", [["-gz"], ["-gsplit-dwarf"]], ids=["compressed", "split"])
+def test_debug_information_that_is_not_read_claims_nothing(
+    build: CompileC, verdict: VerdictOf, debug: list[str]
+) -> None:
+    path = build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-g", *debug, OFF])
+    assert verdict(path, "stack-protector").outcome is Outcome.UNKNOWN

@@ -1,0 +1,118 @@
+"""The commands and the code in the documentation run, and print what the documentation shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_hardening.checks.registry import CHECK_NAMES
+from pytest_hardening.fixtures import SampleProject
+from pytest_hardening.policy.profile import built_in_profiles, load_profile
+from pytest_hardening.reports.manual import markdown
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[object]:
+    """The fenced code blocks of a language in all pages, as test parameters named by page and line."""
+
+    def found() -> Iterator[object]:
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+                line = text[: match.start()].count("\n") + 1
+                yield pytest.param(match[1], id=f"{page.name}-{line}")
+
+    return list(found())
+
+
+@pytest.fixture
+def project(tmp_path: Path, sample_project: SampleProject, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a build folder: the sample project, its PROGRAM linked without -z now."""
+    build = tmp_path / "build"
+    shutil.copytree(sample_project(), build)
+    shutil.copy(sample_project(break_="bind-now") / "PROGRAM", build)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a documented command with this interpreter's environment; of pipes and shells we document nothing."""
+    words = shlex.split(command)
+    tools = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], "python": [sys.executable]}
+    environment = {"COLUMNS": "200", "PATH": os.environ["PATH"]}
+    return subprocess.run(
+        [*tools[words[0]], *words[1:]], capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_console_blocks(block: str, project: Path) -> None:
+    output: list[str] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            result = run(line[2:])
+            assert result.returncode in (0, 1), result.stdout + result.stderr
+            output = result.stdout.splitlines()
+            assert output
+            continue
+        while output and line not in output[0]:
+            output.pop(0)
+        assert output, f"not printed, or not in this order: {line}"
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_blocks(block: str, project: Path) -> None:
+    (project / "test_block.py").write_text(block)
+    result = run("pytest test_block.py")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_toml_blocks(block: str, project: Path) -> None:
+    if "[tool.pytest.ini_options]" in block:
+        (project / "pytest.ini").unlink()
+        (project / "pyproject.toml").write_text(block)
+        result = run("pytest")
+        assert "build/PROGRAM::bind-now" in result.stdout
+        assert result.returncode == 1
+    else:
+        profile = project / "own.toml"
+        profile.write_text(block)
+        assert load_profile(str(profile)).checks["fortify"] == {"level": 3}
+
+
+def test_every_language_is_run_by_some_test() -> None:
+    languages = {name for page in PAGES for name in re.findall(r"^```(\w+)$", page.read_text("utf-8"), re.MULTILINE)}
+    assert languages <= {"console", "python", "toml", "sh"}
+    # the one sh block is what .ci/run calls
+    assert [re.findall(r"^make \w+", text.values[0], re.MULTILINE) for text in blocks("sh")] == [  # type: ignore[attr-defined]
+        ["make demo", "make test"]
+    ]
+    assert re.findall(r"make \w+", (ROOT / ".ci" / "run").read_text()) == ["make demo", "make test"]
+
+
+def test_checks_page_is_generated() -> None:
+    assert (ROOT / "docs" / "checks.md").read_text("utf-8") == markdown()
+
+
+def test_readme_names_every_check_and_profile() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [name for name in (*CHECK_NAMES, *built_in_profiles()) if f"`{name}`" not in readme] == []
+
+
+def test_links_lead_to_files() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,203 @@
+"""`@pytest.mark.hardening(glob, profile=..., checks=[...])` and the fixtures `artifact` and `hardening`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import User
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
+def test_one_run_per_artifact(user: User, workers: tuple[str, ...]) -> None:
+    user.build()
+    user.pytester.makepyfile(
+        """
+        import pytest
+        from pytest_hardening import Artifact, assert_bind_now, assert_pie
+
+        @pytest.mark.hardening("build/*.so", "build/PROGRAM")
+        def test_bound(artifact):
+            assert isinstance(artifact, Artifact)
+            assert assert_bind_now(artifact).outcome.value == "pass"
+
+        @pytest.mark.hardening("build/PROGRAM", "build/HOST", profile="kms-6.7")
+        class TestPrograms:
+            def test_pie(self, artifact):
+                assert assert_pie(artifact).check == "pie"
+        """
+    )
+    result = user.pytest("-v", *workers, subprocess=True)
+    result.assert_outcomes(passed=5)
+    names = ["bound[[]build/libSHARED.so]", "bound[[]build/plugin.so]", "bound[[]build/PROGRAM]"]
+    result.stdout.fnmatch_lines_random([f"*test_{name}*" for name in [*names, "pie[[]build/PROGRAM]"]])
+    user.pytest("-m", "hardening").assert_outcomes(passed=5)
+
+
+def test_profile_and_checks_are_required(user: User) -> None:
+    user.build("broken", "bind-now")
+    user.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.hardening("broken/PROGRAM", profile="kms-6.7")
+        def test_profile(artifact):
+            raise SystemError("the body must not run")
+
+        @pytest.mark.hardening("broken/PROGRAM", checks=["bind-now", "pie"])
+        def test_checks(artifact): pass
+
+        @pytest.mark.hardening("broken/PROGRAM", profile="kms-6.6")
+        def test_weaker(artifact): pass
+
+        @pytest.mark.hardening("broken/PROGRAM")
+        def test_nothing_required(artifact): pass
+        """
+    )
+    result = user.pytest()
+    result.assert_outcomes(failed=2, passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_profile[[]broken/PROGRAM] _*",
+            "broken/PROGRAM: not hardened as kms-6.7 requires: relro, bind-now",
+            "broken/PROGRAM: partial RELRO*",
+            "  fix: link with -Wl,-z,relro -Wl,-z,now",
+            "broken/PROGRAM: not bound at start-up*",
+            "  fix: link with -Wl,-z,now",
+            "*_ test_checks[[]broken/PROGRAM] _*",
+            "broken/PROGRAM: not hardened as recommended requires: bind-now",
+        ]
+    )
+    assert str(result.stdout).count("broken/PROGRAM: partial RELRO") == 1
+    result.stdout.no_fnmatch_line("*raceback *")
+    result.stdout.no_fnmatch_line("*During handling*")
+
+
+def test_command_line_decides_profile_and_strictness(user: User, bitcode_archive: Callable[[Path], None]) -> None:
+    user.build("broken", "bind-now")
+    bitcode_archive(user.path / "lto.a")
+    user.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.hardening("broken/PROGRAM", checks=["relro"])
+        def test_relro(artifact): pass
+
+        @pytest.mark.hardening("lto.a", checks=["pic"])
+        def test_unknown(artifact): pass
+        """
+    )
+    user.pytest().assert_outcomes(failed=1, passed=1)
+    user.pytest("--hardening-profile", "kms-6.6").assert_outcomes(passed=2)
+    result = user.pytest("--hardening-profile", "kms-6.6", "--hardening-strict")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["lto.a: unknown: 1 of 1 members*"])
+
+
+@pytest.mark.parametrize("globs", ["'nope/*.so'", "'build/PROGRAM', 'nope/*.so'"])
+def test_glob_without_a_match_is_an_error(user: User, globs: str) -> None:
+    user.build()
+    user.pytester.makepyfile(f"import pytest\n@pytest.mark.hardening({globs})\ndef test_it(artifact): pass")
+    result = user.pytest()
+    result.assert_outcomes(errors=1, passed=globs.count(","))
+    result.stdout.fnmatch_lines(["nothing-matches: nope/*.so: matches no file"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("profil='kms-6.7'", "takes globs, profile= and checks=, not profil="),
+        ("profile='kms-6.7'", "takes globs, profile= and checks=: at least one glob, each a text or a path"),
+        ("None", "takes globs, profile= and checks=: at least one glob, each a text or a path"),
+    ],
+)
+def test_wrong_marker_is_one_line(user: User, marker: str, message: str) -> None:
+    glob = "'build/*', " if "profil=" in marker else ""
+    user.pytester.makepyfile(f"import pytest\n@pytest.mark.hardening({glob}{marker})\ndef test_it(artifact): pass")
+    result = user.pytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*.py::test_it: @pytest.mark.hardening {message}"])
+    result.stdout.no_fnmatch_line("*pluggy/*")
+
+
+def test_wrong_names_in_a_marker_fail_the_test(user: User) -> None:
+    user.build()
+    user.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.hardening("build/PROGRAM", profile="kms-6.8")
+        def test_profile(artifact): pass
+
+        @pytest.mark.hardening("build/PROGRAM", checks=["relo"])
+        def test_check(artifact): pass
+        """
+    )
+    result = user.pytest()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["unknown profile 'kms-6.8'; did you mean 'kms-6.7'?", "unknown check 'relo'; did you mean 'relro'?"]
+    )
+
+
+def test_artifact_without_the_marker(user: User) -> None:
+    user.pytester.makepyfile("def test_it(artifact): pass")
+    result = user.pytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["the fixture `artifact` needs @pytest.mark.hardening(glob) on the test"])
+
+
+def test_damaged_artifact_fails_without_a_traceback(user: User) -> None:
+    (user.path / "empty.so").touch()
+    user.pytester.makepyfile(
+        "import pytest\n@pytest.mark.hardening('*.so', profile='kms-6.7')\ndef test_it(artifact): pass"
+    )
+    result = user.pytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["empty.so: empty file"])
+    result.stdout.no_fnmatch_line("*raceback *")
+
+
+def test_hardening_fixture_follows_the_options(user: User) -> None:
+    user.build("broken", "bind-now")
+    user.pytester.makepyfile(
+        """
+        import pytest
+        from pytest_hardening import ArtifactError, NotHardened, Report
+
+        def test_inspect(hardening):
+            report = hardening.inspect("broken/PROGRAM")
+            assert isinstance(report, Report)
+            assert {verdict.check for verdict in report.artifact.verdicts} == {"relro", "stack-protector", "fortify"}
+
+        def test_check(hardening):
+            assert hardening.check("broken/PROGRAM").artifact.error is None
+
+        def test_not_elf(hardening):
+            assert "does not exist" in hardening.inspect("nope").artifact.error
+            with pytest.raises(ArtifactError, match="nope: does not exist"):
+                hardening.check("nope")
+
+        def test_fails(hardening):
+            hardening.check("broken/PROGRAM")
+        """
+    )
+    user.pytest("--hardening-profile", "kms-6.6").assert_outcomes(passed=4)
+    result = user.pytest("-k", "test_fails or not_elf")
+    result.assert_outcomes(passed=1, failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        [
+            '>       hardening.check("broken/PROGRAM")',
+            "E       pytest_hardening.NotHardened: broken/PROGRAM: not hardened as recommended requires: relro, bind*",
+            "FAILED *::test_fails - pytest_har*",
+        ]
+    )
+    result = user.pytest("--hardening-profile", "kms-6.8", "-k", "test_check")
+    result.assert_outcomes(errors=1, deselected=3)
+    result.stdout.fnmatch_lines(["unknown profile 'kms-6.8'; did you mean 'kms-6.7'?"])
+    result.stdout.no_fnmatch_line("*pytest_hardening/*")

@@ -1,0 +1,106 @@
+"""Node ids on the command line: what people try after a failure."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import User
+
+WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
+
+
+@WORKERS
+@pytest.mark.parametrize("gate", [("--hardening", "broken"), ()], ids=["gate", "alone"])
+def test_one_item(user: User, gate: tuple[str, ...], workers: tuple[str, ...]) -> None:
+    user.build("broken", "bind-now")
+    user.pytester.makepyfile(test_it="def test_it(): pass")
+    run = user.run(*gate, "broken/PROGRAM::bind-now", *workers, subprocess=True)
+    assert run.verdicts == {"broken/PROGRAM::bind-now": "fail"}
+    run.result.assert_outcomes(failed=1)
+    run.result.stdout.fnmatch_lines(["FAILED broken/PROGRAM::bind-now - broken/PROGRAM: not bound*"])
+    run = user.run(*gate, "broken/PROGRAM::pie", *workers, subprocess=True)
+    assert run.verdicts == {"broken/PROGRAM::pie": "pass"}
+    assert run.result.ret == pytest.ExitCode.OK
+
+
+@WORKERS
+def test_several_items_and_a_test(user: User, workers: tuple[str, ...]) -> None:
+    user.build()
+    user.pytester.makepyfile(test_it="def test_it(): pass")
+    run = user.run(
+        "--hardening", "build", "build/PROGRAM::pie", "build/AB.a", "build/A.o::nx-stack", "test_it.py", *workers,
+        subprocess=True,
+    )  # fmt: skip
+    assert {name.partition("::")[0] for name in run.verdicts} == {"build/PROGRAM", "build/AB.a", "build/A.o"}
+    assert len(run.verdicts) == 1 + 5 + 1
+    assert run.result.parseoutcomes()["passed"] == 1 + len(run.having("pass"))
+
+
+def test_every_id_that_is_printed_can_be_given_back(user: User) -> None:
+    user.build()
+    arguments = ["--hardening", "build", "--hardening-profile", "kms-6.7"]
+    listed = user.pytest(*arguments, "--collect-only", "-q").outlines
+    ids = [line for line in listed if "::" in line]
+    assert len(ids) == 2 * 3 + 4 * 6
+    run = user.run(*arguments, *ids)
+    assert set(run.verdicts) == set(ids)
+
+
+def test_same_item_twice_is_judged_once(user: User) -> None:
+    build = user.build()
+    (build / "libSHARED.so.1").symlink_to("libSHARED.so")
+    run = user.run("build/libSHARED.so.1::pic", "build/libSHARED.so::pic")
+    assert run.verdicts == {"build/libSHARED.so::pic": "pass"}
+    run.result.assert_outcomes(passed=1)
+
+
+def test_from_another_folder_and_outside_of_the_root(
+    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user.pytester.makeini("[pytest]")
+    build = user.build()
+    shutil.copy(build / "PROGRAM", tmp_path / "tool")
+    monkeypatch.chdir(build)
+    assert user.run("PROGRAM::pie", "../build/HOST::pie").having("pass") == {"build/PROGRAM::pie", "build/HOST::pie"}
+    monkeypatch.chdir(user.path)
+    run = user.run("-c", "tox.ini", "--rootdir", user.path, f"--hardening={tmp_path}", f"{tmp_path}/tool::pie")
+    assert run.having("pass") == {f"{tmp_path}/tool::pie"}
+
+
+@WORKERS
+def test_narrowed_by_k_and_by_last_failed(user: User, workers: tuple[str, ...]) -> None:
+    user.build("broken", "bind-now")
+    run = user.run("broken/PROGRAM", "-k", "relro or pie", *workers, subprocess=True)
+    assert run.verdicts == {"broken/PROGRAM::relro": "fail", "broken/PROGRAM::pie": "pass"}
+    run = user.run("broken/PROGRAM", "--lf", *workers, subprocess=True)
+    assert run.verdicts == {"broken/PROGRAM::relro": "fail"}
+
+
+@pytest.mark.parametrize("check", ["bindnow", "pic"])
+def test_check_that_the_file_has_not(user: User, check: str) -> None:
+    user.build()
+    result = user.pytest("--hardening", "build", f"build/PROGRAM::{check}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: not found: */build/PROGRAM::{check}"])
+
+
+def test_damaged_file_by_name(user: User) -> None:
+    build = user.build()
+    (build / "cut.so").write_bytes((build / "libSHARED.so").read_bytes()[:5000])
+    run = user.run("--hardening", "build", "build/cut.so")
+    assert set(run.errors) == {"build/cut.so"}
+    assert run.verdicts == {}
+    run.result.assert_outcomes(failed=1)
+
+
+def test_other_files_stay_pytests_business(user: User) -> None:
+    user.build()
+    (user.path / "notes").write_text("!<arch>")
+    result = user.pytest("--hardening", "build", "notes")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: */notes"])
