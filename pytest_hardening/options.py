@@ -40,6 +40,14 @@ class Settings:
         return bool(self.paths or self.named)
 
 
+# where pytest looks for its settings, and what must stand there
+_INI_FILES = {
+    "pytest.ini": "",
+    ".pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
 _MAGIC = (b"\x7fELF", b"!<arch>\n", b"!<thin>\n")
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -96,6 +104,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 def _read(config: pytest.Config) -> Settings:
     here = str(config.invocation_params.dir)
+    _require_ini_was_read(config, here)
     paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
     if not paths:
         paths = [os.fspath(path) for path in config.getini("hardening_paths")]
@@ -115,6 +124,22 @@ def _read(config: pytest.Config) -> Settings:
         strict=bool(_flag(config, "hardening_strict")),
         objects=bool(_flag(config, "hardening_objects")),
     )
+
+
+def _require_ini_was_read(config: pytest.Config, here: str) -> None:
+    """pytest looks for its ini file before it knows our options, and takes the path in `--hardening PATH` for a test
+    path: with one outside the project it may look elsewhere, and a profile set in the ini file would be ignored.
+    """
+    if config.inipath is not None or not config.getoption("hardening_paths"):
+        return
+    for name, mark in _INI_FILES.items():
+        path = os.path.join(here, name)
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                if mark in stream.read():
+                    raise pytest.UsageError(
+                        f"pytest did not read {name}: write --hardening=PATH, with '=', for this path"
+                    )
 
 
 def _named(config: pytest.Config, here: str) -> frozenset[str]:

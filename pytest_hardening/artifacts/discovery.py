@@ -178,6 +178,8 @@ class _Walk:
                 return None if self._objects else "objects"
             return "core dumps" if kind == _ET_CORE else None
         if head.startswith((MAGIC, MAGIC_THIN)):
+            if len(head) == len(MAGIC):  # glibc installs such for libraries that it took into libc.a
+                return "archives without members"
             return "" if head[8:].startswith(b"debian-binary") else None
         if like_library and _is_linker_script(head):
             return "linker scripts"

@@ -172,9 +172,7 @@ def _decide(
     if kind in rules.absolute_code:
         return rules.absolute_code[kind], dependent
     if kind in rules.absolute_word:
-        # the linker turns absolute addresses of .eh_frame into relative ones (bfd/elf-eh-frame.c)
-        harmless = section.writable or section.name == ".eh_frame"
-        return rules.absolute_word[kind], None if harmless else dependent
+        return rules.absolute_word[kind], None if section.writable else dependent
     if kind in rules.local_exec:
         return rules.local_exec[kind], executable_only
     if kind in rules.direct:

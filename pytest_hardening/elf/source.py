@@ -43,7 +43,8 @@ class Source:
         ArtifactError: it does not exist, cannot be read, or is something other than a regular file.
         """
         try:
-            # O_NONBLOCK: opening a FIFO nobody writes to must not hang the session
+            _require_regular(os.stat(path))  # before it is opened: opening a device may do something
+            # O_NONBLOCK: should it be replaced by a FIFO meanwhile, opening that must not hang the session
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise ArtifactError(_open_error(path, error)) from None
@@ -51,9 +52,7 @@ class Source:
             raise ArtifactError(f"cannot be opened: {error}") from None
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                raise ArtifactError(f"{what}, not an ELF file")
+            _require_regular(status)
             return cls(fd, 0, status.st_size, status.st_mode, owner=True)
         except BaseException:
             os.close(fd)
@@ -144,6 +143,12 @@ class SourceStream(io.RawIOBase):
         data = self._source.read(self._position, wanted) if wanted else b""
         self._position += len(data)
         return data
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise ArtifactError(f"{what}, not an ELF file")
 
 
 def _open_error(path: str | os.PathLike[str], error: OSError) -> str:

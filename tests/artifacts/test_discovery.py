@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_hardening import inspect
 from pytest_hardening.artifacts.discovery import Discovery, artifact_at, counted, discover
 
 OBJECT, EXECUTABLE, LIBRARY, CORE = 1, 2, 3, 4
@@ -25,8 +26,8 @@ FILES = {
     "bin/big-endian": elf(LIBRARY, ">"),
     "bin/script": b"#!/bin/sh\n",
     "lib/libA.so.1.2": elf(LIBRARY),
-    "lib/libA.a": b"!<arch>\n",
-    "lib/libThin.a": b"!<thin>\n",
+    "lib/libA.a": b"!<arch>\nA.o/  ",
+    "lib/libThin.a": b"!<thin>\nA.o/  ",
     "lib/empty.so": b"",
     "lib/linker.so": b"/* GNU ld script */ INPUT(-lA)",
     "lib/group.a": b"GROUP ( libA.a )",
@@ -243,3 +244,12 @@ def test_artifact_at(tree: Path) -> None:
 
 def test_counted() -> None:
     assert counted({"objects": 10, "core dumps": 1}) == "core dumps (1), objects (10)"
+
+
+def test_archives_without_members_are_left_out_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "libempty.a").write_bytes(b"!<arch>\n")
+    found = discover([str(tmp_path)])
+    assert found.artifacts == ()
+    assert found.left_out == {"archives without members": 1}
+    named = discover([str(tmp_path / "libempty.a")]).artifacts
+    assert inspect(named[0]).artifact.error == "an ar archive without members"

@@ -199,6 +199,23 @@ def test_assembler(build: CompileC, verdict: VerdictOf) -> None:
     assert verdict(good, "pic", destination="shared-library").outcome is Outcome.PASS
 
 
+@pytest.mark.parametrize("compiler", [X86_64, I386, "s390x-linux-gnu-gcc"])
+def test_absolute_address_in_the_unwind_table(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
+    """.eh_frame is read-only data like any other: without -fPIC and .cfi directives it holds the code's address."""
+    flags = ["-fno-dwarf2-cfi-asm", "-O2"]
+    source = {"nothing.c": UNITS["nothing.c"]}
+    absolute = build(source, kind="object", flags=[*flags, "-fno-pic"], compiler=compiler)
+    found = verdict(absolute, "pic")
+    assert found.outcome is Outcome.FAIL
+    assert ".eh_frame+" in str(found.evidence[0])
+    link_flags = ["-nostdlib", "-Wl,-z,text"]
+    with pytest.raises(BuildError):
+        build([], kind="shared-library", objects=[absolute], link_flags=link_flags, compiler=compiler)
+    relative = build(source, kind="object", flags=[*flags, "-fPIC"], compiler=compiler)
+    assert verdict(relative, "pic", destination="shared-library").outcome is Outcome.PASS
+    build([], kind="shared-library", objects=[relative], link_flags=link_flags, compiler=compiler)
+
+
 def test_libraries(build: CompileC, verdict: VerdictOf) -> None:
     sources = {"global.c": UNITS["global.c"], "string.c": UNITS["string.c"]}
     good = build(sources, kind="shared-library", flags=["-fPIC"])

@@ -249,6 +249,29 @@ def test_overlapping_headers(
         assert judged(editor.save(tmp_path)).artifact.error, change
 
 
+@pytest.mark.parametrize("name", ["pie", "object"])
+@pytest.mark.parametrize("field", ["offset", "size"])
+def test_section_beyond_the_file(
+    form: Callable[[str], Path], edit: Callable[[Path], ElfEditor], tmp_path: Path, name: str, field: str
+) -> None:
+    editor = edit(form(name))
+    position = {"offset": 24, "size": 32}[field]
+    header = editor.header("shoff") + 2 * 64
+    for value in (len(editor.data) + 1, 1 << 40, 0xFFFFFFFFFFFFFFFF):
+        editor.put("Q", header + position, value)
+        assert "a section ends at" in str(judged(editor.save(tmp_path)).artifact.error), hex(value)
+
+
+def test_dynamic_section_at_two_places(
+    form: Callable[[str], Path], edit: Callable[[Path], ElfEditor], tmp_path: Path
+) -> None:
+    """The loader goes by the address, other readers by the offset: who writes two means to fool one of them."""
+    editor = edit(form("library"))
+    segment = next(segment for segment in editor.segments() if segment.type == 2)
+    editor.put("Q", segment.position + 8, segment.offset + 16)
+    assert "different places" in str(judged(editor.save(tmp_path)).artifact.error)
+
+
 def test_dynamic_section_without_end(
     form: Callable[[str], Path], edit: Callable[[Path], ElfEditor], tmp_path: Path
 ) -> None:

@@ -58,14 +58,18 @@ def symbol_count(path: Path) -> int:
 
 
 @pytest.mark.parametrize("style", ["sysv", "gnu", "both"])
-@pytest.mark.parametrize("source", [LIBRARY, EMPTY], ids=["library", "empty"])
+@pytest.mark.parametrize(
+    ("source", "flags"),
+    # without start files no symbol is undefined, so that no relocation names one
+    [(LIBRARY, []), (EMPTY, []), (EMPTY, ["-nostdlib"])],
+    ids=["library", "empty", "bare"],
+)
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_symbols_are_counted_by_either_hash(
-    build: CompileC, readelf: Callable[..., str], compiler: str, source: str, style: str
+    build: CompileC, readelf: Callable[..., str], compiler: str, source: str, flags: list[str], style: str
 ) -> None:
-    path = build(
-        source, kind="shared-library", flags=["-fPIC"], link_flags=[f"-Wl,--hash-style={style}"], compiler=compiler
-    )
+    link_flags = [*flags, f"-Wl,--hash-style={style}"]
+    path = build(source, kind="shared-library", flags=["-fPIC"], link_flags=link_flags, compiler=compiler)
     shown = readelf("--dyn-syms", path)
     found = re.search(r"Symbol table '\.dynsym' contains (\d+) entr", shown)
     assert found is not None

@@ -135,3 +135,15 @@ def test_help_names_every_option(user: User) -> None:
     for name in ("paths", "profile", "checks", "report", "strict", "objects", "cc", "cxx"):
         assert f"hardening_{name} (" in text
     assert "@pytest.mark.hardening(*globs, profile=None, checks=None): " in str(user.pytest("--markers").stdout)
+
+
+def test_an_ini_file_that_pytest_missed_is_a_mistake(user: User, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "build"
+    user.build().rename(elsewhere)
+    user.pytester.makepyprojecttoml("[tool.pytest.ini_options]\nhardening_profile = 'kms-6.6'\n")
+    result = user.pytester.runpytest_subprocess("--hardening", str(elsewhere))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pytest did not read pyproject.toml: write --hardening=PATH*"])
+    result = user.pytester.runpytest_subprocess(f"--hardening={elsewhere}")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["hardening: profile kms-6.6 *"])
