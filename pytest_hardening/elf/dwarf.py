@@ -8,7 +8,9 @@ whose relocations pyelftools does not apply; then nothing is found, and nothing 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from .facts import StackArray
@@ -34,24 +36,27 @@ def stack_arrays(image: Image) -> tuple[StackArray, ...]:
     too_large = sum(section.size for section in debug) > _MOST_BYTES
     if ".debug_info" not in names or too_large or any(section.flags & _SHF_COMPRESSED for section in debug):
         return ()
+    found: list[StackArray] = []
+    # damaged debug information makes no verdict on the code; what was found before the damage stands. pyelftools has no
+    # list of what it raises then: AssertionError and OverflowError are among it
+    with suppress(Exception):
+        _search(image, found)
+    gc.collect()  # pyelftools' entries refer to each other in circles: 20 MB of a large program
+    return tuple(found)
+
+
+def _search(image: Image, found: list[StackArray]) -> None:
     from elftools.elf.elffile import ELFFile
 
-    found: list[StackArray] = []
     budget = [_MOST_ENTRIES]
-    try:
-        dwarf = ELFFile(cast("IO[bytes]", SourceStream(image.source))).get_dwarf_info(follow_links=False)
-        for unit in dwarf.iter_CUs():
-            for item in _unit_arrays(unit, budget):
-                found.append(item)
-                if len(found) == _MOST_FOUND:
-                    return tuple(found)
-            if budget[0] <= 0:
-                break
-    except Exception:
-        # damaged debug information makes no verdict on the code; what was found before the damage stands. pyelftools
-        # has no list of what it raises then: AssertionError and OverflowError are among it
-        return tuple(found)
-    return tuple(found)
+    dwarf = ELFFile(cast("IO[bytes]", SourceStream(image.source))).get_dwarf_info(follow_links=False)
+    for unit in dwarf.iter_CUs():
+        for item in _unit_arrays(unit, budget):
+            found.append(item)
+            if len(found) == _MOST_FOUND:
+                return
+        if budget[0] <= 0:
+            return
 
 
 def _unit_arrays(unit: Any, budget: list[int]) -> Iterator[StackArray]:

@@ -35,6 +35,7 @@ class Image:
         self.source = source
         self.layout, self.header = _read_header(source)
         self._strings: dict[tuple[int, int], bytes] = {}
+        self.dynamic_symbol_data: bytes | None = None
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:

@@ -7,6 +7,7 @@ Whole tables are unpacked at once: building one pyelftools object per record cos
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -129,13 +130,19 @@ class Layout:
             for kind, offset, vaddr, paddr, filesz, memsz, flags, align in self.segment.iter_unpack(data)
         )
 
-    def symbols(self, data: bytes) -> list[RawSymbol]:
+    def symbols(self, data: bytes) -> Iterator[RawSymbol]:
         if self.bits == 64:
-            return list(map(RawSymbol._make, self.symbol.iter_unpack(data)))
-        return [
-            RawSymbol(name, info, other, shndx, value, size)
-            for name, value, size, info, other, shndx in self.symbol.iter_unpack(data)
-        ]
+            return map(RawSymbol._make, self.symbol.iter_unpack(data))
+        return map(_symbol32, self.symbol.iter_unpack(data))
+
+    def symbol_at(self, data: bytes, index: int) -> RawSymbol:
+        fields = self.symbol.unpack_from(data, index * self.symbol.size)
+        return RawSymbol._make(fields) if self.bits == 64 else _symbol32(fields)
+
+
+def _symbol32(fields: tuple[int, ...]) -> RawSymbol:
+    name, value, size, info, other, shndx = fields
+    return RawSymbol(name, info, other, shndx, value, size)
 
 
 @cache

@@ -176,8 +176,7 @@ def _decide(
     if kind in rules.local_exec:
         return rules.local_exec[kind], executable_only
     if kind in rules.direct:
-        table.name_at(relocation.symbol)
-        symbol = table.symbols[relocation.symbol]
+        symbol = table[relocation.symbol]
         return rules.direct[kind], executable_only if _preemptible(symbol, table) else None
     return "", None
 
@@ -191,7 +190,7 @@ def _preemptible(symbol: RawSymbol, table: SymbolTable) -> bool:
 
 
 def _reference(image: Image, section: Section, relocation: Relocation, name: str, table: SymbolTable) -> Reference:
-    symbol = table.symbols[relocation.symbol] if relocation.symbol < len(table.symbols) else None
+    symbol = table[relocation.symbol] if relocation.symbol < len(table) else None
     target = table.name(symbol) if symbol is not None else ""
     if symbol is not None and symbol.info & 15 == elf.STT_SECTION and symbol.shndx < len(image.sections):
         target = image.sections[symbol.shndx].name

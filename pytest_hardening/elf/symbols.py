@@ -35,27 +35,52 @@ _START_FILES = frozenset(
 
 
 class SymbolTable:
-    """The symbols of one table; names are looked up when they are asked for."""
+    """The symbols of one table, kept as the file's bytes: the objects of 100,000 symbols would take 30 MB.
 
-    __slots__ = ("_names", "symbols")
+    Parameters
+    ----------
+    image: whose class, byte order and machine the bytes have.
+    data, names: the table and its string table.
+    """
 
-    def __init__(self, symbols: list[RawSymbol], names: bytes) -> None:
-        self.symbols = symbols
+    __slots__ = ("_data", "_layout", "_names", "_thumb")
+
+    def __init__(self, image: Image, data: bytes, names: bytes) -> None:
+        self._layout = image.layout
+        self._data = data
         self._names = names
+        self._thumb = image.header.machine == EM_ARM
 
-    def name(self, symbol: RawSymbol) -> str:
-        return string_at(self._names, symbol.name)
+    def __len__(self) -> int:
+        return len(self._data) // self._layout.symbol.size
 
-    def name_at(self, index: int) -> str:
-        """The name of a symbol by its index; empty for index 0.
+    def __iter__(self) -> Iterator[RawSymbol]:
+        symbols = self._layout.symbols(self._data)
+        return map(_first_instruction, symbols) if self._thumb else symbols
+
+    def __getitem__(self, index: int) -> RawSymbol:
+        """A symbol by its index.
 
         Raises
         ------
         ArtifactError: there is no such symbol.
         """
-        if index >= len(self.symbols):
-            raise ArtifactError(f"malformed: a relocation names symbol {index} of {len(self.symbols)}")
-        return self.name(self.symbols[index])
+        if index >= len(self):
+            raise ArtifactError(f"malformed: a relocation names symbol {index} of {len(self)}")
+        symbol = self._layout.symbol_at(self._data, index)
+        return _first_instruction(symbol) if self._thumb else symbol
+
+    def name(self, symbol: RawSymbol) -> str:
+        return string_at(self._names, symbol.name)
+
+    def name_at(self, index: int) -> str:
+        """The name of a symbol by its index; ArtifactError when there is none."""
+        return self.name(self[index])
+
+
+def _first_instruction(symbol: RawSymbol) -> RawSymbol:
+    """An Arm symbol with the function's address: bit 0 says that it is Thumb code (ELF for the Arm Architecture)."""
+    return symbol._replace(value=symbol.value & ~1) if symbol.info & 15 == elf.STT_FUNC else symbol
 
 
 class FunctionIndex:
@@ -72,7 +97,7 @@ class FunctionIndex:
     def __init__(self, *tables: SymbolTable, section: int | None = None) -> None:
         found: dict[int, tuple[int, str]] = {}
         for table in tables:
-            for symbol in table.symbols:
+            for symbol in table:
                 wanted = symbol.shndx != elf.SHN_UNDEF if section is None else symbol.shndx == section
                 if wanted and symbol.size and symbol.info & 15 == elf.STT_FUNC:
                     found.setdefault(symbol.value, (symbol.value + symbol.size, table.name(symbol)))
@@ -96,21 +121,14 @@ def dynamic_symbols(image: Image) -> SymbolTable:
     """
     dynamic = image.dynamic
     if dynamic is None or elf.DT_SYMTAB not in dynamic:
-        return SymbolTable([], b"")
-    count = _symbol_count(image)
-    if count > _MOST_SYMBOLS:
-        raise ArtifactError(f"malformed: {count} dynamic symbols")
-    data = image.at(dynamic.tags[elf.DT_SYMTAB], count * image.layout.symbol.size)
-    return SymbolTable(_symbols(image, data), image.dynamic_strings() if count else b"")
-
-
-def _symbols(image: Image, data: bytes) -> list[RawSymbol]:
-    """The symbols of a table; functions by the address of their first instruction."""
-    symbols = image.layout.symbols(data)
-    if image.header.machine != EM_ARM:
-        return symbols
-    # bit 0 of a function's value says that it is Thumb code (ELF for the Arm Architecture, "Symbol Values")
-    return [s._replace(value=s.value & ~1) if s.info & 15 == elf.STT_FUNC else s for s in symbols]
+        return SymbolTable(image, b"", b"")
+    if image.dynamic_symbol_data is None:  # several groups of facts need it
+        count = _symbol_count(image)
+        if count > _MOST_SYMBOLS:
+            raise ArtifactError(f"malformed: {count} dynamic symbols")
+        image.dynamic_symbol_data = image.at(dynamic.tags[elf.DT_SYMTAB], count * image.layout.symbol.size)
+    data = image.dynamic_symbol_data
+    return SymbolTable(image, data, image.dynamic_strings() if data else b"")
 
 
 def _symbol_count(image: Image) -> int:
@@ -120,21 +138,23 @@ def _symbol_count(image: Image) -> int:
         wide = image.layout.bits == 64 and image.header.machine in (EM_S390, EM_ALPHA)
         size, code = (16, "QQ") if wide else (8, "II")
         return int(struct.unpack(prefix + code, image.at(tags[elf.DT_HASH], size))[1])
-    from_relocations = _highest_relocated_symbol(image) + 1
-    if elf.DT_GNU_HASH not in tags:
-        return from_relocations
-    return max(_gnu_hash_count(image, tags[elf.DT_GNU_HASH]), from_relocations)
+    hashed = _gnu_hash_count(image, tags[elf.DT_GNU_HASH]) if elf.DT_GNU_HASH in tags else 0
+    # no symbol is hashed: nothing is exported, and only relocations name the undefined ones
+    return hashed or _highest_relocated_symbol(image) + 1
 
 
 def _gnu_hash_count(image: Image, address: int) -> int:
+    """The number of symbols; 0 when none is hashed. Undefined symbols stand in front of the hashed ones."""
     prefix = image.layout.prefix
     buckets, offset, bloom, _ = struct.unpack(prefix + "4I", image.at(address, 16))
     start = address + 16 + bloom * image.layout.word.size
     if buckets == 0:
-        return int(offset)
+        return 0
     highest = max(struct.unpack(f"{prefix}{buckets}I", image.at(start, 4 * buckets)))
+    if highest == 0:
+        return 0
     if highest < offset:
-        return int(offset)
+        raise ArtifactError(f"malformed: DT_GNU_HASH hashes symbol {highest}, and none below {offset}")
     chain = start + 4 * buckets
     for index in range(highest, highest + _MOST_SYMBOLS):  # the lowest bit ends a chain
         if struct.unpack(prefix + "I", image.at(chain + 4 * (index - offset), 4))[0] & 1:
@@ -143,7 +163,6 @@ def _gnu_hash_count(image: Image, address: int) -> int:
 
 
 def _highest_relocated_symbol(image: Image) -> int:
-    """Undefined symbols are not hashed; relocations name them."""
     highest = 0
     for offset, size, record in dynamic_tables(image, relative=False):
         for relocation in relocations_in(image, offset, size, record):
@@ -155,7 +174,7 @@ def imports_of_image(image: Image, machine: Machine) -> Imports:
     """Undefined symbols of a linked file, and those that it calls through PLT slots."""
     table = dynamic_symbols(image)
     names, defined = set(), set()
-    for symbol in table.symbols:
+    for symbol in table:
         if symbol.name == 0:
             continue
         if symbol.shndx == elf.SHN_UNDEF:
@@ -175,10 +194,10 @@ def _called(image: Image, machine: Machine, table: SymbolTable) -> Iterator[str]
     record = image.layout.rela if tags.get(elf.DT_PLTREL) == elf.DT_RELA else image.layout.rel
     for relocation in relocations_in(image, *slots, record):
         if relocation.type == machine.jump_slot:
-            name = table.name_at(relocation.symbol)
+            symbol = table[relocation.symbol]
             # an undefined symbol with a value: the slot stands for the function's address in code without -fPIE
-            if not table.symbols[relocation.symbol].value:
-                yield name
+            if not symbol.value:
+                yield table.name(symbol)
 
 
 def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
@@ -187,7 +206,7 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
     if section is None:
         section = next((s for s in sections if s.type == elf.SHT_SYMTAB), None)
     if section is None:
-        return SymbolTable([], b"")
+        return SymbolTable(image, b"", b"")
     size = image.layout.symbol.size
     if section.entsize != size or section.size % size or section.link >= len(sections):
         raise ArtifactError("malformed: the symbol table's entry size, size or string table is wrong")
@@ -196,15 +215,15 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
     strings = sections[section.link]
     if strings.type == elf.SHT_NOBITS:
         raise ArtifactError("malformed: the symbol table's string table has no contents")
-    symbols = _symbols(image, image.source.read(section.offset, section.size))
-    return SymbolTable(symbols, image.source.read(strings.offset, strings.size))
+    data = image.source.read(section.offset, section.size)
+    return SymbolTable(image, data, image.source.read(strings.offset, strings.size))
 
 
 def imports_of_object(image: Image, machine: Machine) -> Imports:
     """Undefined symbols of an object file, and those that a call relocation names."""
     table = symbol_section(image)
     names, defined = set(), set()
-    for symbol in table.symbols:
+    for symbol in table:
         if symbol.name == 0:
             continue
         if symbol.shndx == elf.SHN_UNDEF:
@@ -221,14 +240,14 @@ def imports_of_object(image: Image, machine: Machine) -> Imports:
 def units_of(image: Image) -> tuple[str, ...]:
     """The source files that were compiled, as the symbol table names them; empty where it is stripped."""
     table = symbol_section(image)
-    return tuple(dict.fromkeys(table.name(symbol) for symbol in table.symbols if symbol.info & 15 == elf.STT_FILE))
+    return tuple(dict.fromkeys(table.name(symbol) for symbol in table if symbol.info & 15 == elf.STT_FILE))
 
 
 def entry_points(image: Image) -> tuple[EntryPoint, ...]:
     """The first instructions of global functions, from .dynsym and .symtab; start files left out."""
     found: dict[int, EntryPoint] = {}
     for table in (dynamic_symbols(image), symbol_section(image)):
-        for symbol in table.symbols:
+        for symbol in table:
             if len(found) >= _MOST_ENTRIES:
                 break
             if _is_global_function(symbol) and symbol.value not in found and symbol.size >= 4:

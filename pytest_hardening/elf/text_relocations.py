@@ -16,7 +16,7 @@ from .image import Image
 from .relocations import dynamic_tables, relocations_in
 from .symbols import FunctionIndex, dynamic_symbols, symbol_section
 
-__all__ = ["text_relocations"]
+__all__ = ["packed_addresses", "text_relocations"]
 
 _MOST_SHOWN = 16
 
@@ -37,7 +37,7 @@ def text_relocations(image: Image) -> TextRelocations:
             hit_tables.append((offset, size, record))
         count += hits
     packed_hits = [
-        address for address in _packed_relative(image) if any(low <= address < high for low, high in read_only)
+        address for address in packed_addresses(image) if any(low <= address < high for low, high in read_only)
     ]
     tags = image.dynamic.tags if image.dynamic else {}
     undecoded = elf.DT_ANDROID_REL in tags or elf.DT_ANDROID_RELA in tags
@@ -64,7 +64,7 @@ def _inside(offsets: array[int], ranges: list[tuple[int, int]]) -> list[int]:
     return [offset for offset in offsets if any(start <= offset < end for start, end in near)]
 
 
-def _packed_relative(image: Image) -> Iterator[int]:
+def packed_addresses(image: Image) -> Iterator[int]:
     """Addresses in DT_RELR: an even word is an address, an odd one a bit map of the words that follow (gABI)."""
     place = image.table(elf.DT_RELR, elf.DT_RELRSZ)
     if place is None:

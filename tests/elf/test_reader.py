@@ -15,6 +15,7 @@ from pytest_hardening.elf.image import Image
 from pytest_hardening.elf.reader import ElfReader
 from pytest_hardening.elf.source import Source
 from pytest_hardening.elf.symbols import dynamic_symbols
+from pytest_hardening.elf.text_relocations import packed_addresses
 from pytest_hardening.fixtures import CompileC
 from pytest_hardening.toolchain import Kind
 
@@ -54,7 +55,7 @@ def read(path: Path, *needs: Need) -> ElfFacts:
 
 def symbol_count(path: Path) -> int:
     with Source.open(path) as source:
-        return len(dynamic_symbols(Image(source)).symbols)
+        return len(dynamic_symbols(Image(source)))
 
 
 @pytest.mark.parametrize("style", ["sysv", "gnu", "both"])
@@ -175,6 +176,9 @@ def test_packed_relocations(
     assert packed is not None
     assert facts.text_relocations is not None
     assert facts.text_relocations.count == int(packed[2]) + others
+    listed = shown[packed.end() :].split("\n\n")[0].split()
+    with Source.open(path) as opened:
+        assert list(packed_addresses(Image(opened))) == [int(address, 16) for address in listed]
 
 
 def test_android_relocations_are_unknown(build: CompileC, tool_for: Callable[[str], str]) -> None:

@@ -215,7 +215,7 @@ def imports_by_reader(path: Path) -> tuple[set[str], int]:
         if not (reader.facts.kind.is_linked and reader.facts.dynamic):
             return set(), 0
         facts = reader.extend([Need.IMPORTS])
-        count = len(dynamic_symbols(Image(source)).symbols)
+        count = len(dynamic_symbols(Image(source)))
     assert facts.imports is not None
     return set(facts.imports.names), count
 
