@@ -7,6 +7,7 @@ GNU long names: `ar` raises, `arpy` yields only the first member, `unix-ar` does
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = ["MAGIC", "MAGIC_THIN", "ArchiveMember", "is_archive", "members", "ope
 MAGIC, MAGIC_THIN = b"!<arch>\n", b"!<thin>\n"
 _HEADER = 60
 _MOST_MEMBERS = 1 << 18
+_INDEX_WORDS = {b"/": ">I", b"/SYM64/": ">Q"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def members(source: Source, path: str) -> tuple[ArchiveMember, ...]:
         stored = size if special or not thin else 0
         if start + stored > source.size:
             raise ArtifactError(f"archive is truncated: the member at {position:#x} reaches beyond the file")
-        if raw == b"//":
+        if raw in _INDEX_WORDS:
+            _check_index(source, start, size, _INDEX_WORDS[raw])
+        elif raw == b"//":
             names = source.read(start, min(size, 1 << 26))
         elif not special:
             name, skip = _name(raw, names, source, start, size)
@@ -70,6 +74,22 @@ def members(source: Source, path: str) -> tuple[ArchiveMember, ...]:
                 found.append(ArchiveMember(label, start + skip, size - skip, outside))
         position = start + stored + (stored & 1)
     return tuple(found)
+
+
+def _check_index(source: Source, start: int, size: int, word: str) -> None:
+    """Raise ArtifactError when the symbol index names members behind the end: the archive was cut between two members.
+
+    The index is a count and as many offsets of member headers, big-endian in both widths (ar(5)).
+    """
+    width = struct.calcsize(word)
+    if size < width:
+        return
+    (count,) = struct.unpack(word, source.read(start, width))
+    if width * (count + 1) > size:
+        raise ArtifactError("archive is damaged: its symbol index is larger than its member")
+    for chunk in source.chunks(start + width, count * width, width):
+        if any(offset + _HEADER > source.size for (offset,) in struct.iter_unpack(word, chunk)):
+            raise ArtifactError("archive is truncated: its symbol index names members behind the end")
 
 
 def _header(source: Source, position: int) -> tuple[bytes, int]:

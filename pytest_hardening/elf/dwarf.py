@@ -21,6 +21,7 @@ __all__ = ["stack_arrays"]
 
 _MOST_FOUND = 16
 _MOST_ENTRIES = 60_000  # debugging information entries, about a second
+_MANY_ENTRIES = 10_000
 _MOST_BYTES = 32 << 20
 _SHF_COMPRESSED = 0x800
 # DW_LANG_* of C and C++ (DWARF 5, table 7.17, and the list of languages at dwarfstd.org)
@@ -37,18 +38,19 @@ def stack_arrays(image: Image) -> tuple[StackArray, ...]:
     if ".debug_info" not in names or too_large or any(section.flags & _SHF_COMPRESSED for section in debug):
         return ()
     found: list[StackArray] = []
+    budget = [_MOST_ENTRIES]
     # damaged debug information makes no verdict on the code; what was found before the damage stands. pyelftools has no
     # list of what it raises then: AssertionError and OverflowError are among it
     with suppress(Exception):
-        _search(image, found)
-    gc.collect()  # pyelftools' entries refer to each other in circles: 20 MB of a large program
+        _search(image, found, budget)
+    if budget[0] < _MOST_ENTRIES - _MANY_ENTRIES:
+        gc.collect()  # pyelftools' entries refer to each other in circles: 20 MB of a large program
     return tuple(found)
 
 
-def _search(image: Image, found: list[StackArray]) -> None:
+def _search(image: Image, found: list[StackArray], budget: list[int]) -> None:
     from elftools.elf.elffile import ELFFile
 
-    budget = [_MOST_ENTRIES]
     dwarf = ELFFile(cast("IO[bytes]", SourceStream(image.source))).get_dwarf_info(follow_links=False)
     for unit in dwarf.iter_CUs():
         for item in _unit_arrays(unit, budget):

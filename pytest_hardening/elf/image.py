@@ -225,6 +225,8 @@ def _read_header(source: Source) -> tuple[Layout, Header]:
         raise ArtifactError("empty file")
     ident = source.read(0, min(16, source.size))
     if not ident.startswith(b"\x7fELF"):
+        if b"GNU ld script" in source.read(0, min(256, source.size)):
+            raise ArtifactError("not an ELF file but a linker script: name the libraries that it points to")
         raise ArtifactError("not an ELF file")
     if len(ident) < 16:
         raise ArtifactError("truncated: it ends inside the ELF header")

@@ -28,6 +28,7 @@ __all__ = [
 _MOST_ENTRIES = 64
 _CODE_BYTES = 8
 _MOST_SYMBOLS = 1 << 22
+_LONGEST_CHAIN = 1 << 16  # linkers make about one bucket for each symbol
 # what start files and the C library's start-up code define: their making says nothing of the user's flags
 _START_FILES = frozenset(
     ("_start", "_init", "_fini", "__libc_csu_init", "__libc_csu_fini", "_dl_relocate_static_pie", "__libc_start_main")
@@ -150,13 +151,15 @@ def _gnu_hash_count(image: Image, address: int) -> int:
     start = address + 16 + bloom * image.layout.word.size
     if buckets == 0:
         return 0
+    if buckets > _MOST_SYMBOLS:
+        raise ArtifactError(f"malformed: DT_GNU_HASH has {buckets} buckets")
     highest = max(struct.unpack(f"{prefix}{buckets}I", image.at(start, 4 * buckets)))
     if highest == 0:
         return 0
     if highest < offset:
         raise ArtifactError(f"malformed: DT_GNU_HASH hashes symbol {highest}, and none below {offset}")
     chain = start + 4 * buckets
-    for index in range(highest, highest + _MOST_SYMBOLS):  # the lowest bit ends a chain
+    for index in range(highest, highest + _LONGEST_CHAIN):  # the lowest bit ends a chain
         if struct.unpack(prefix + "I", image.at(chain + 4 * (index - offset), 4))[0] & 1:
             return index + 1
     raise ArtifactError("malformed: a chain of DT_GNU_HASH does not end")

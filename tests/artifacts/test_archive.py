@@ -149,3 +149,14 @@ def test_other_files_are_no_archives(tmp_path: Path) -> None:
         path.write_bytes(data)
         with Source.open(os.fspath(path)) as source:
             assert not is_archive(source)
+
+
+def test_cut_between_two_members(compile_c: CompileC, tmp_path: Path) -> None:
+    units = {"a.c": "int first(void) { return 1; }", "b.c": "int second(void) { return 2; }"}
+    whole = compile_c(units, kind="archive")
+    assert inspect(whole).artifact.error is None
+    last = whole.read_bytes().rindex(b"b.o/")
+    cut = tmp_path / "cut.a"
+    cut.write_bytes(whole.read_bytes()[:last])
+    assert inspect(cut).artifact.error == "archive is truncated: its symbol index names members behind the end"
+    assert inspect(cut).artifact.verdicts == ()
