@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 _EXIT_STATUS = """\
 exit status: 0 every file was judged and nothing fails, 1 a check fails, 2 a file could not be judged, the output could
-not be written or the command line is wrong. What is unknown does not change it."""
+not be written, the command line is wrong or no check of --profile applies. What is unknown does not change it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or glob pattern")
     inspect.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     inspect.add_argument("--check", action="append", metavar="NAME", help="only this check (repeatable)")
+    inspect.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        help="judge by what this profile requires, as the gate does (default: all checks)",
+    )
     inspect.add_argument("--objects", action="store_true", help="also judge object files found in folders")
     inspect.add_argument("--members", action="store_true", help="list members of static archives (json always does)")
     inspect.add_argument(
@@ -66,13 +71,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _inspect(options: argparse.Namespace) -> int:
     worst = 0
+    applied = False
 
     def noted() -> Iterator[ArtifactReport]:
-        nonlocal worst
+        nonlocal applied, worst
         for entry in _entries(options):
+            applied = applied or any(verdict.outcome is not Outcome.NOT_APPLICABLE for verdict in entry.verdicts)
             failed = any(verdict.outcome is Outcome.FAIL for verdict in entry.verdicts)
             worst = max(worst, 2 if entry.error is not None else int(failed))
             yield entry
+        if options.profile is not None and not worst and not applied:
+            worst = 2
+            print("error: nothing that the required checks apply to", file=sys.stderr)
 
     if options.format == "json":
         from .reports.document import write_document
@@ -89,9 +99,16 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
     from .artifacts.discovery import counted, discover
-    from .engine import judge, requests_of
+    from .engine import Requests, judge, requests_of
 
-    requests = requests_of(options.check)
+    requests: Requests
+    if options.profile is None:
+        requests = requests_of(options.check)
+    else:
+        from .policy.profile import load_profile
+
+        profile = load_profile(options.profile)
+        requests = (profile if options.check is None else profile.narrowed(options.check)).checks
     found = discover(options.paths, objects=options.objects)
     for path, reason in found.problems:
         yield ArtifactReport(path, None, Kind.NOT_ELF, "", reason)

@@ -87,7 +87,13 @@ def assert_no_rwx_segments(path: Subject, *, unknown: OnUnknown = "fail") -> Ver
 def assert_no_rpath(path: Subject, *, allow: Iterable[str] = (), unknown: OnUnknown = "fail") -> Verdict:
     """Libraries are searched in no dangerous place; `allow` holds glob patterns of RPATH elements to accept."""
     __tracebackhide__ = True
-    return _assert(path, "rpath", unknown, allow=tuple(allow))
+    from .policy.arguments import strings
+
+    try:
+        patterns = strings("allow", allow)
+    except PolicyError as error:
+        raise PolicyError(str(error)) from None  # a traceback that ends at the caller
+    return _assert(path, "rpath", unknown, allow=patterns)
 
 
 def assert_stack_protector(path: Subject, *, unknown: OnUnknown = "fail") -> Verdict:
@@ -120,7 +126,7 @@ def assert_hardened(
     Parameters
     ----------
     profile: a built-in profile's name or a TOML file.
-    checks: only these checks of the profile.
+    checks: only these checks of the profile, a list of names.
 
     Raises
     ------

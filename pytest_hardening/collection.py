@@ -13,35 +13,41 @@ import pytest
 
 from .artifacts.discovery import artifact_at, discover
 from .artifacts.names import display
-from .checks.registry import get_check
+from .checks.registry import CHECK_NAMES, get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
 from .gate import GATE
 from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
 from .policy.decision import Decision, decide
-from .reports.message import message
+from .reports.message import message, with_fix
 
 __all__ = [
     "PROPERTY",
+    "UNJUDGED",
     "ArtifactCollector",
     "CheckItem",
     "ProblemCollector",
     "ProblemItem",
+    "UnjudgedItem",
     "collect_items",
     "collector_at",
     "each_once",
+    "none_judged",
 ]
 
 #: The user property that carries a verdict from a worker to the controller, as JSON.
 PROPERTY = "hardening_verdict"
+#: The user property that says why no required check applies to a file that the user named.
+UNJUDGED = "hardening_unjudged"
 
 
 class ArtifactCollector(pytest.Collector):
-    """One artifact; its node id is its display name."""
+    """One artifact; its node id is its display name. Who is `named` by the user always has an item."""
 
-    def __init__(self, artifact: Artifact, **arguments: Any) -> None:
+    def __init__(self, artifact: Artifact, named: bool, **arguments: Any) -> None:
         super().__init__(name=artifact.display, nodeid=_node_id(artifact.display), **arguments)
         self.artifact = artifact
+        self.named = named
 
     def collect(self) -> list[pytest.Item]:
         """An item per required check that applies to the artifact's kind; no more than headers are read."""
@@ -51,10 +57,16 @@ class ArtifactCollector(pytest.Collector):
         except ArtifactError as error:
             return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
         judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
+        reasons = {check: get_check(check).why_not_kind(judged_as) for check in gate.profile.checks}
+        if self.named and all(reasons.values()):
+            if all(get_check(check).why_not_kind(judged_as) for check in CHECK_NAMES):
+                return [ProblemItem.from_parent(self, name="artifact", reason=next(iter(reasons.values())))]
+            reason = f"none of the required checks applies to a file of kind {kind.value} ({', '.join(reasons)})"
+            return [UnjudgedItem.from_parent(self, name="artifact", reason=reason)]
         return [
             CheckItem.from_parent(self, name=check, artifact=self.artifact)
-            for check in gate.profile.checks
-            if not get_check(check).why_not_kind(judged_as)
+            for check, reason in reasons.items()
+            if not reason
         ]
 
 
@@ -116,6 +128,19 @@ class ProblemItem(_HardeningItem):
         raise ArtifactError(f"{path}: {self.reason}")
 
 
+class UnjudgedItem(_HardeningItem):
+    """A file that the user named and no required check applies to: skipped, so that it does not vanish."""
+
+    def __init__(self, reason: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.reason = reason
+
+    def runtest(self) -> None:
+        self.user_properties.append(("hardening_outcome", Outcome.NOT_APPLICABLE.value))
+        self.user_properties.append((UNJUDGED, self.reason))
+        pytest.skip(f"not applicable: {self.reason}")
+
+
 class CheckItem(_HardeningItem):
     """One check of one artifact: `build/PROGRAM::bind-now`."""
 
@@ -138,7 +163,7 @@ class CheckItem(_HardeningItem):
             raise NotHardened(message(entry.path, verdict))
         if decision is not Decision.ACCEPTED:
             word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
-            pytest.skip(f"{word}: {verdict.summary}")
+            pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
 
 
 def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:
@@ -152,7 +177,7 @@ def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:
 def collector_at(path: Path, parent: pytest.Collector) -> ArtifactCollector:
     """The collector of a file among pytest's own arguments, which pytest finds again by `path`."""
     artifact = artifact_at(str(path), str(parent.config.rootpath))
-    return ArtifactCollector.from_parent(parent, artifact=artifact, path=path)
+    return ArtifactCollector.from_parent(parent, artifact=artifact, named=True, path=path)
 
 
 def each_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -169,22 +194,35 @@ def each_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
 
 
 def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytest.Item]:
-    """The items of all artifacts that `paths` lead to; never empty: what leads to nothing is an item that fails."""
+    """The items of all artifacts that `paths` lead to; a path that leads to nothing is an item that fails."""
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
     found = discover(paths, objects=gate.settings.objects, base=base)
     gate.left_out = Counter(found.left_out)
+    named = {os.path.realpath(path) for path in paths if os.path.isfile(path)}
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
-        collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact))
+        is_named = artifact.path in named
+        collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact, named=is_named))
         if not collected:
             gate.left_out["files that no required check applies to"] += 1
         items += collected
-    problems = list(found.problems)
-    if not items and not problems:
-        checks = ", ".join(gate.profile.checks)
-        reason = f"nothing in it that the required checks apply to ({checks})"
-        problems = [(display(path, base), reason) for path in paths]
+    return items + _problems(session, found.problems)
+
+
+def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Items that fail when `items` judge nothing, one for each path given: no run is green because of that."""
+    if any(isinstance(item, CheckItem | ProblemItem) for item in items):
+        return []
+    gate = session.config.stash[GATE]
+    base = os.path.realpath(session.config.rootpath)
+    reason = f"nothing in it that the required checks apply to ({', '.join(gate.profile.checks)})"
+    paths = (*(() if gate.settings.picked else gate.settings.paths), *sorted(gate.settings.named))
+    return _problems(session, ((display(path, base), reason) for path in paths))
+
+
+def _problems(session: pytest.Session, problems: Iterable[tuple[str, str]]) -> list[pytest.Item]:
+    items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
         items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason))
     return items

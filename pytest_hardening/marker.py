@@ -10,12 +10,16 @@ from .artifacts.discovery import discover
 from .assertions import assert_hardened
 from .errors import ArtifactError, NotHardened, PolicyError
 from .model import Artifact
-from .options import settings_of
+from .options import profile_in, settings_of
+from .policy.arguments import strings
 
-__all__ = ["NOTHING", "artifacts_of", "require"]
+__all__ = ["NOTHING", "NO_ARTIFACT", "artifacts_of", "require"]
 
 #: Stands for a marker whose globs match nothing: the test then fails, where pytest would skip an empty parameter set.
 NOTHING = "nothing-matches"
+
+#: A marked test that would judge nothing.
+NO_ARTIFACT = "a test with @pytest.mark.hardening must take the fixture `artifact`"
 
 
 def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
@@ -23,7 +27,7 @@ def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
 
     Raises
     ------
-    PolicyError: the marker has no glob, or an argument it does not know.
+    PolicyError: the marker has no glob, or an argument it does not know or that is no list.
     """
     usage = "@pytest.mark.hardening takes globs, profile= and checks="
     for name in marker.kwargs:
@@ -31,6 +35,8 @@ def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
             raise PolicyError(f"{usage}, not {name}=")
     if not marker.args or not all(isinstance(glob, str | os.PathLike) for glob in marker.args):
         raise PolicyError(f"{usage}: at least one glob, each a text or a path")
+    if marker.kwargs.get("checks") is not None:
+        strings("@pytest.mark.hardening: checks", marker.kwargs["checks"])
     root = str(config.rootpath)
     globs = [os.path.join(root, os.fspath(glob)) for glob in marker.args]
     found = discover(globs, objects=settings_of(config).objects, base=root)
@@ -46,10 +52,11 @@ def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> N
     Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
     """
     settings = settings_of(config)
+    profile = marker.kwargs.get("profile")
     try:
         assert_hardened(
             artifact,
-            profile=marker.kwargs.get("profile") or settings.profile,
+            profile=settings.profile if profile is None else profile_in(str(config.rootpath), profile),
             checks=marker.kwargs.get("checks"),
             unknown="fail" if settings.strict else "ignore",
         )

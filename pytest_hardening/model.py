@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -214,9 +215,14 @@ class Report:
 
         Raises
         ------
-        KeyError: the check was not run, or the file could not be judged.
+        KeyError: the check was not run, or the file could not be judged; the message says which.
         """
         for verdict in self.artifact.verdicts:
             if verdict.check == check:
                 return verdict
-        raise KeyError(check)
+        if self.artifact.error is not None:
+            raise KeyError(f"no verdict of {check!r}: {self.artifact.path}: {self.artifact.error}")
+        names = [verdict.check for verdict in self.artifact.verdicts]
+        near = difflib.get_close_matches(check, names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise KeyError(f"no verdict of {check!r}; there are: {', '.join(names) or 'none'}{hint}")

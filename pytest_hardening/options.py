@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-__all__ = ["SETTINGS", "Settings", "add_options", "settings_of"]
+__all__ = ["SETTINGS", "Settings", "add_options", "profile_in", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,8 @@ class Settings:
     Parameters
     ----------
     paths: files, folders and globs to judge, absolute.
-    named: ELF files and static archives among pytest's own arguments (`build/PROGRAM::bind-now`), absolute; where there
-        are any, they alone are judged.
+    named: ELF files and static archives among pytest's own arguments, absolute; they are judged as well.
+    picked: whether one of these is a node id (`build/PROGRAM::bind-now`): then `paths` are not judged.
     profile: name or file of the profile.
     checks: only these checks; empty for all of the profile.
     report: file to write the JSON document to, absolute, or None.
@@ -28,6 +29,7 @@ class Settings:
 
     paths: tuple[str, ...]
     named: frozenset[str]
+    picked: bool
     profile: str
     checks: tuple[str, ...]
     report: str | None
@@ -105,10 +107,12 @@ def settings_of(config: pytest.Config) -> Settings:
 def _read(config: pytest.Config) -> Settings:
     here = str(config.invocation_params.dir)
     _require_ini_was_read(config, here)
+    if "" in config.getoption("hardening_paths"):
+        raise pytest.UsageError("--hardening needs the path of a file or folder: its value is empty")
     paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
     if not paths:
         paths = [os.fspath(path) for path in config.getini("hardening_paths")]
-    named = _named(config, here)
+    named = {path: ids for path, ids in _arguments(config, here) if os.path.isfile(path) and _is_artifact(path)}
     report = config.getoption("hardening_report")
     if report and not paths and not named:
         raise pytest.UsageError("--hardening-report FILE needs --hardening PATH: nothing is judged without it")
@@ -117,7 +121,8 @@ def _read(config: pytest.Config) -> Settings:
         report, folder = config.getini("hardening_report"), str(config.rootpath)
     return Settings(
         paths=tuple(paths),
-        named=named,
+        named=frozenset(named),
+        picked=any(named.values()),
         profile=_profile(config, here),
         checks=tuple(config.getoption("hardening_checks") or config.getini("hardening_checks")),
         report=os.path.join(folder, report) if report else None,
@@ -142,9 +147,14 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
                     )
 
 
-def _named(config: pytest.Config, here: str) -> frozenset[str]:
-    paths = (os.path.abspath(os.path.join(here, argument.partition("::")[0])) for argument in config.args)
-    return frozenset(path for path in paths if os.path.isfile(path) and _is_artifact(path))
+def _arguments(config: pytest.Config, here: str) -> Iterator[tuple[str, bool]]:
+    """The paths among pytest's own arguments, and whether any of a path's arguments picks a part of it."""
+    found: dict[str, bool] = {}
+    for argument in config.args:
+        path, picks, _ = argument.partition("::")
+        path = os.path.abspath(os.path.join(here, path))
+        found[path] = found.get(path, False) or bool(picks)
+    yield from found.items()
 
 
 def _is_artifact(path: str) -> bool:
@@ -160,9 +170,14 @@ def _profile(config: pytest.Config, here: str) -> str:
     name = config.getoption("hardening_profile")
     folder = here
     if name is None:
-        name, folder = config.getini("hardening_profile"), str(config.rootpath)
+        name, folder = str(config.getini("hardening_profile")), str(config.rootpath)
+    return profile_in(folder, name)
+
+
+def profile_in(folder: str, name: str) -> str:
+    """A profile's name as it is, or its file relative to `folder`."""
     is_file = name.endswith(".toml") or os.sep in name
-    return os.path.join(folder, name) if is_file else str(name)
+    return os.path.join(folder, name) if is_file else name
 
 
 def _flag(config: pytest.Config, name: str) -> object:

@@ -65,12 +65,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     settings = settings_of(config)
     if not settings.active:
         return
-    from .collection import collect_items, each_once
+    from .collection import UnjudgedItem, collect_items, each_once, none_judged
 
-    if settings.named:
-        items[:] = each_once(items)
-    else:
-        items += collect_items(session, settings.paths)
+    found = [] if settings.picked else collect_items(session, settings.paths)
+    items[:] = each_once([*items, *found])
+    if problems := none_judged(session, items):
+        items[:] = [*(item for item in items if not isinstance(item, UnjudgedItem)), *problems]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -105,11 +105,13 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("hardening")
-    if marker is None or "artifact" not in metafunc.fixturenames:
+    if marker is None:
         return
     from .errors import PolicyError
-    from .marker import artifacts_of
+    from .marker import NO_ARTIFACT, artifacts_of
 
+    if "artifact" not in metafunc.fixturenames:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {NO_ARTIFACT}")
     try:
         found = artifacts_of(marker, metafunc.config)
     except PolicyError as error:
@@ -121,8 +123,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     marker = item.get_closest_marker("hardening")
     artifact: Artifact | None = getattr(item, "funcargs", {}).get("artifact")
-    if marker is not None and artifact is not None and (marker.kwargs.get("profile") or marker.kwargs.get("checks")):
-        from .marker import require
+    if marker is not None and isinstance(item, pytest.Function):
+        from .marker import NO_ARTIFACT, require
 
-        require(marker, artifact, item.config)
+        if artifact is None:  # the methods of unittest.TestCase take no fixtures
+            pytest.fail(NO_ARTIFACT, pytrace=False)
+        if marker.kwargs.get("profile") is not None or marker.kwargs.get("checks") is not None:
+            require(marker, artifact, item.config)
     return (yield)

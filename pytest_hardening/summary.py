@@ -10,9 +10,10 @@ import pytest
 
 from .artifacts.discovery import counted
 from .artifacts.names import shown
-from .collection import PROPERTY
+from .collection import PROPERTY, UNJUDGED
 from .gate import GATE
 from .reports.document import write_document
+from .reports.message import with_fix
 from .reports.table import table
 
 __all__ = ["Gatherer"]
@@ -26,17 +27,21 @@ class Gatherer:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._entries: dict[tuple[str, str | None], dict[str, Any]] = {}
+        self._unjudged: dict[str, str] = {}
         self._left_out: dict[str, int] = {}
         self._report_error = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
             return
-        text = next((value for name, value in report.user_properties if name == PROPERTY), None)
+        properties = dict(report.user_properties)
+        text = properties.get(PROPERTY)
         if isinstance(text, str):
             data = json.loads(text)
             for entry in (data, *data.pop("members")):
                 self._merge(entry)
+        elif UNJUDGED in properties:
+            self._unjudged[report.nodeid.partition("::")[0]] = str(properties[UNJUDGED])
 
     def _merge(self, entry: dict[str, Any]) -> None:
         known = self._entries.setdefault((entry["path"], entry["member"]), entry)
@@ -76,7 +81,7 @@ class Gatherer:
             for (path, member), entry in self._entries.items()
             if member is None
         }
-        if not rows and not self._report_error:
+        if not rows and not self._unjudged and not self._report_error:
             return
         verbose = self._config.get_verbosity() > 0
         terminalreporter.ensure_newline()
@@ -86,6 +91,8 @@ class Gatherer:
             terminalreporter.write_line(line)
         for line in self._unknown(everything=verbose):
             terminalreporter.write_line(line)
+        for path, reason in sorted(self._unjudged.items()):
+            terminalreporter.write_line(f"- {path}: {reason}")
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
         counts = ", ".join(
             f"{outcomes.count(key)} {word}"
@@ -103,7 +110,7 @@ class Gatherer:
     def _unknown(self, *, everything: bool) -> Iterator[str]:
         """Why what is unknown is unknown: no failure message tells it."""
         lines = [
-            f"? {path}: {verdict['check']}: {verdict['summary']}"
+            f"? {path}: {verdict['check']}: {with_fix(verdict['summary'], verdict['remedy'])}"
             for (path, member), entry in self._entries.items()
             if member is None
             for verdict in entry["verdicts"]

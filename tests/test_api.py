@@ -95,7 +95,7 @@ def test_gate_loads_no_lief(sample_project: SampleProject, tmp_path: Path) -> No
 def test_installed_package_is_the_wheel() -> None:
     """The tests run against what users get: the installed wheel, not the checkout."""
     package = Path(str(files("pytest_hardening")))
-    assert Path(__file__).parent.parent not in package.parents
+    assert package.resolve() != Path(__file__).resolve().parent.parent / "pytest_hardening"
     recorded = {str(file) for file in importlib.metadata.files("pytest-hardening") or ()}
     for name in ("py.typed", "reports/schema.json", "policy/profiles/kms-6.7.toml", "sample_project/Makefile"):
         assert f"pytest_hardening/{name}" in recorded

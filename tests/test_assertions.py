@@ -169,6 +169,13 @@ def test_hardened_reports_all_failures_at_once(sample_project: SampleProject) ->
     assert_hardened(program, checks=["pie", "nx-stack"])
 
 
+def test_one_text_is_no_list(sample_project: SampleProject) -> None:
+    with pytest.raises(PolicyError, match=r"allow='/opt/\*': expected a list of strings"):
+        assert_no_rpath(sample_project("rpath") / "PROGRAM", allow="/opt/*")
+    with pytest.raises(PolicyError, match="checks='relro': expected a list of strings"):
+        assert_hardened(sample_project() / "PROGRAM", checks="relro")
+
+
 def test_hardened_with_own_profile_and_wrong_names(sample_project: SampleProject, tmp_path: Path) -> None:
     program = sample_project() / "PROGRAM"
     (tmp_path / "ours.toml").write_text("[checks]\npie = {}\n")

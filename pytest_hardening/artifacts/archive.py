@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = ["MAGIC", "MAGIC_THIN", "ArchiveMember", "is_archive", "members", "ope
 MAGIC, MAGIC_THIN = b"!<arch>\n", b"!<thin>\n"
 _HEADER = 60
 _MOST_MEMBERS = 1 << 18
+_MOST_TIMES = 8  # a small thin archive must not make us read one large file over and over
+_BSD_INDEXES = (b"__.SYMDEF", b"__.SYMDEF SORTED", b"__.SYMDEF_64", b"__.SYMDEF_64 SORTED")
 _INDEX_WORDS = {b"/": ">I", b"/SYM64/": ">Q"}
 
 
@@ -50,27 +53,33 @@ def members(source: Source, path: str) -> tuple[ArchiveMember, ...]:
     names = b""
     found: list[ArchiveMember] = []
     seen: dict[str, int] = {}
+    named: Counter[str] = Counter()
     position = 8
     while position < source.size:
         if len(found) >= _MOST_MEMBERS:
             raise ArtifactError(f"archive has more than {_MOST_MEMBERS} members")
         raw, size = _header(source, position)
         start = position + _HEADER
-        special = raw in (b"/", b"/SYM64/", b"//") or raw.startswith(b"__.SYMDEF")
+        # tables stand in front of the members (bfd/archive.c); behind them a name like theirs is a member's
+        special = not found and raw in (b"/", b"/SYM64/", b"//", *_BSD_INDEXES)
         stored = size if special or not thin else 0
         if start + stored > source.size:
             raise ArtifactError(f"archive is truncated: the member at {position:#x} reaches beyond the file")
-        if raw in _INDEX_WORDS:
+        if special and raw in _INDEX_WORDS:
             _check_index(source, start, size, _INDEX_WORDS[raw])
-        elif raw == b"//":
+        elif special and raw == b"//":
             names = source.read(start, min(size, 1 << 26))
         elif not special:
             name, skip = _name(raw, names, source, start, size)
-            if not name.startswith(b"__.SYMDEF"):
+            if found or name not in _BSD_INDEXES:
                 text = shown(name)
                 seen[text] = seen.get(text, 0) + 1
                 label = text if seen[text] == 1 else f"{text}#{seen[text]}"
-                outside = os.path.join(os.path.dirname(path), os.fsdecode(name)) if thin else None
+                outside = os.path.normpath(os.path.join(os.path.dirname(path), os.fsdecode(name))) if thin else None
+                if outside is not None:
+                    named[outside] += 1
+                    if named[outside] > _MOST_TIMES:
+                        raise ArtifactError(f"archive names {text} more than {_MOST_TIMES} times")
                 found.append(ArchiveMember(label, start + skip, size - skip, outside))
         position = start + stored + (stored & 1)
     return tuple(found)

@@ -219,7 +219,7 @@ def _is_probe(path: str) -> bool:
         return bool(_PROBE_NAME.match(name)) or any(folder in _PROBE_FOLDERS for folder in inside)
     if "meson-private" in folders:
         return True
-    return name == "conftest" or name.startswith("conftest.")
+    return name == "conftest"
 
 
 def _is_linker_script(head: bytes) -> bool:

@@ -51,7 +51,7 @@ class BindNow(Check):
             return "no dynamic section: nothing is bound at run time"
         if bind_now_tags(dynamic):
             return ""
-        if (dynamic.soname or "").startswith(("ld-linux", "ld-musl-", "ld64.so", "ld.so")):
+        if not dynamic.needed and (dynamic.soname or "").startswith(("ld-linux", "ld-musl-", "ld64.so", "ld.so")):
             return "the dynamic loader binds itself before anything else runs"
         lazy = DT_JMPREL in dynamic or (facts.machine.number == EM_MIPS and DT_MIPS_GOTSYM in dynamic)
         return "" if lazy else "no lazily bound calls (no DT_JMPREL)"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..elf.facts import ElfFacts, Need
+from ..elf.facts import ENTRY, ElfFacts, Need
 from ..elf.machines import EM_386, EM_AARCH64, EM_X86_64
 from ..model import Evidence, Kind, Verdict
 from .base import LINKED, Check
@@ -101,7 +101,8 @@ class CfProtection(Check):
     def _linked(
         self, facts: ElfFacts, scheme: _Scheme, missing: list[str], seen: Evidence, observed: dict[str, Any]
     ) -> Verdict:
-        entries = facts.entry_points or ()
+        entries = tuple(entry for entry in facts.entry_points or () if entry.name != ENTRY)
+        start = next((entry for entry in facts.entry_points or () if entry.name == ENTRY), None)
         bare = [entry for entry in entries if not entry.code.startswith(scheme.landing_pads)]
         shown = tuple(Evidence("code", f"{e.name}() does not begin with {scheme.pad_name}") for e in bare[:_SHOWN])
         remedy = f"compile every unit with {scheme.flag}"
@@ -118,6 +119,10 @@ class CfProtection(Check):
                 else "and no function symbol is left to tell why"
             )
             return self.unknown(f"not marked for {names}, {why}", seen, remedy=remedy, **observed)
+        if not entries and (start is None or not start.code.startswith(scheme.landing_pads)):
+            return self.unknown(
+                "marked, but no function symbol is left to tell whether the linker forced it", seen, **observed
+            )
         if bare:
             return self.unknown("marked, but some functions have no landing pad", seen, *shown, **observed)
         return self.passed("marked for control-flow protection", seen, **observed)

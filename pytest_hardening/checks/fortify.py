@@ -18,6 +18,7 @@ __all__ = ["Fortify"]
 
 _SHOWN = 8
 _FOREIGN = {"rustc": "Rust", "go": "Go", "d": "D", "ghc": "Haskell"}
+_RUNTIMES = ("__gcov_", "__asan_", "__ubsan_", "__tsan_", "__msan_", "__hwasan_", "__llvm_profile_")
 _FOREIGN_LIBRARIES = {"libgfortran.so": "Fortran", "libgnat": "Ada"}
 _CPLUSPLUS_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++", ".C", ".cp", ".CPP")  # GCC manual, "Overall Options"
 
@@ -98,6 +99,13 @@ class Fortify(Check):
                 Evidence("symbol table", f"undefined {_list(facts.imports.names & FORTIFIABLE)}"),
                 level=None,
             )
+        silent = facts.imports.names & _replaced(level)
+        if silent:
+            return self.unknown(
+                f"fortified calls beside plain {_list(silent)}, called through the GOT or only pointed to",
+                Evidence("symbol table", f"undefined {_list(checked)}"),
+                level=None,
+            )
         return self._fortified(checked, level)
 
     def _unfortified(self, facts: ElfFacts, checked: frozenset[str], plain: frozenset[str], level: int) -> Verdict:
@@ -107,9 +115,14 @@ class Fortify(Check):
             seen.append(Evidence("symbol table", f"undefined {_list(checked)}"))
         if doubt:
             return self.unknown(f"calls plain {_list(plain)}, which proves nothing here: {doubt}", *seen, level=None)
-        mixed = "some units are not fortified" if checked else "not fortified"
+        what = "not fortified"
+        if checked & CHECKED_AT_LEVEL_2:
+            what = "some units are not fortified"
+        elif checked:
+            what = "some units are not fortified, or all are below level 2"
+        lowest = 1 if plain <= UNCHECKED_BELOW_LEVEL_1 else 2
         return self.failed(
-            f"{mixed}: calls plain {_list(plain)}, which level {level} replaces",
+            f"{what}: calls plain {_list(plain)}, which level {lowest} replaces",
             *seen,
             remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
             level=0,
@@ -127,8 +140,12 @@ class Fortify(Check):
 
 
 def _plain_calls(imports: Imports, level: int) -> frozenset[str]:
-    names = UNCHECKED_BELOW_LEVEL_1 if level == 1 else UNCHECKED_BELOW_LEVEL_1 | UNCHECKED_BELOW_LEVEL_2
-    return imports.calls & names
+    return imports.calls & _replaced(level)
+
+
+def _replaced(level: int) -> frozenset[str]:
+    """The functions that FORTIFY at a level always replaces."""
+    return UNCHECKED_BELOW_LEVEL_1 if level == 1 else UNCHECKED_BELOW_LEVEL_1 | UNCHECKED_BELOW_LEVEL_2
 
 
 def _doubt(facts: ElfFacts) -> str:
@@ -136,6 +153,12 @@ def _doubt(facts: ElfFacts) -> str:
     for compiler, language in _FOREIGN.items():
         if compiler in facts.compilers:
             return f"part of the file is {language}"
+    if facts.libc == "bionic":
+        return "bionic does not replace them"
+    runtime = next((unit for unit in facts.units or () if unit.startswith("libgcov")), "")
+    symbols = facts.imports.names | facts.imports.defined if facts.imports is not None else frozenset()
+    if runtime or any(name.startswith(_RUNTIMES) for name in symbols):
+        return "a coverage or sanitizer runtime calls them too"
     needed = facts.dynamic.needed if facts.dynamic else ()
     for library, language in _FOREIGN_LIBRARIES.items():
         if any(name.startswith(library) for name in needed):

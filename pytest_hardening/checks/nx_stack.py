@@ -46,6 +46,8 @@ class NxStack(Check):
     kinds = LINKED | {Kind.OBJECT}
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        if facts.bytecode:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
         return self._object(facts) if facts.kind is Kind.OBJECT else self._linked(facts)
 
     def _linked(self, facts: ElfFacts) -> Verdict:

@@ -28,6 +28,9 @@ class Relro(Check):
     PT_GNU_RELRO with a size, the range that it really protects (the end is rounded down to a page, as the loader does
     it), and whether the slots that relocations fill lie inside. -z now without PT_GNU_RELRO protects nothing.
 
+    A static program's RELRO is applied by its own C library: glibc does it, musl does not, so without glibc's mark the
+    answer is unknown.
+
     When it does not apply
     ----------------------
     Objects and archives: the link step decides.
@@ -74,18 +77,19 @@ class Relro(Check):
         return self._level(facts, segment, seen, parameters["level"])
 
     def _level(self, facts: ElfFacts, segment: Segment, seen: Evidence, wanted: str) -> Verdict:
-        slots = _slots(facts)
-        if slots is None:
+        exposed = [item for item in _slots(facts) if _exposed(facts, segment, item[1])]
+        if not exposed:
+            if facts.kind.is_static and facts.libc != "glibc":
+                return self.unknown(
+                    "RELRO, which a static program's own C library must apply, and it is not known to be glibc",
+                    seen,
+                    relro="unknown",
+                )
+            if _shows_got(facts):
+                return self.passed("full RELRO: the whole GOT is read-only after start-up", seen, relro="full")
             if wanted == "partial":
                 return self.passed("RELRO (at least partial)", seen, relro="partial")
-            return self.unknown(
-                "RELRO; a static file without section headers does not show where its GOT lies",
-                seen,
-                relro="unknown",
-            )
-        exposed = [item for item in slots if _exposed(facts, segment, item[1])]
-        if not exposed:
-            return self.passed("full RELRO: the whole GOT is read-only after start-up", seen, relro="full")
+            return self.unknown("RELRO; the file does not show where its GOT lies", seen, relro="unknown")
         if wanted == "partial":
             return self.passed("partial RELRO: some GOT slots stay writable", seen, relro="partial")
         summary, remedy = "partial RELRO: GOT slots stay writable", "link with -Wl,-z,relro -Wl,-z,now"
@@ -115,19 +119,27 @@ def _tables(facts: ElfFacts) -> list[_Range]:
     return ranges
 
 
-def _slots(facts: ElfFacts) -> list[_Range] | None:
-    """The slots that full RELRO covers; None where the file does not tell."""
+def _slots(facts: ElfFacts) -> list[_Range]:
+    """The slots that full RELRO covers: by the relocations that fill them, and by the section where it is named.
+
+    A static file's GOT is filled by relocations that only symbols lead to, so there the sections alone tell.
+    """
+    found: list[_Range] = []
+    sections = [".got", ".got.plt"]
     if facts.got is not None:
         named = (("GOT slots of data", facts.got.data_slots), ("GOT slots of calls", facts.got.call_slots))
-        return [(name, slots) for name, slots in named if slots is not None]
-    if not facts.sections:
-        return None
-    # static: the GOT's relocations (IRELATIVE) are found through symbols, so the sections have to tell
-    return [
-        (section.name, (section.addr, section.addr + section.size - 1))
-        for section in facts.sections
-        if section.allocated and section.size and section.name in (".got", ".got.plt", ".init_array", ".fini_array")
-    ]
+        found = [(name, slots) for name, slots in named if slots is not None]
+        sections = [] if facts.got.data_slots is not None else [".got"]
+    for section in facts.sections:
+        if section.allocated and section.size and section.name in sections:
+            found.append((section.name, (section.addr, section.addr + section.size - 1)))
+    return found
+
+
+def _shows_got(facts: ElfFacts) -> bool:
+    """Whether relocations or section headers tell where the whole GOT lies."""
+    by_relocations = facts.got is not None and facts.machine.glob_dat is not None
+    return by_relocations or facts.section(".got") is not None
 
 
 def _exposed(facts: ElfFacts, segment: Segment, span: tuple[int, int]) -> bool:

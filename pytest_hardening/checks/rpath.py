@@ -19,11 +19,15 @@ _BUILD_PLACES = (
     "/home", "/root", "/build", "/builds", "/builddir", "/buildroot", "/usr/src", "/workspace", "/__w", "/github",
     "/var/lib/jenkins", "/Users", "/mnt", "/media",
 )  # fmt: skip
+# what stands there depends on the process: its current directory, its open files
+_PROCESS = ("/proc", "/dev")
+_FAR = 3  # $ORIGIN/../../lib is a usual layout; more steps that end in /tmp are none
 _SAFE = frozenset({"origin", "absolute", "allowed"})
 _MEANING = {
     "empty": "an empty element: the current directory of whoever starts the program",
     "relative": "relative: below the current directory of whoever starts the program",
-    "world-writable": "in a directory that every user may write to",
+    "origin-escapes": "$ORIGIN left by so many steps that it ends where others may write",
+    "world-writable": "in or below a directory where every user may create files",
     "build-directory": "in a build directory: it does not exist, or belongs to someone else, where the program runs",
     "origin-setuid": "$ORIGIN in a set-user-ID program: whoever links to the program chooses the libraries",
 }
@@ -39,8 +43,10 @@ class Rpath(Check):
 
     Evidence
     --------
-    Every element of DT_RPATH and DT_RUNPATH, read through PT_DYNAMIC: empty, relative, world-writable, build-directory,
-    $ORIGIN in a set-user-ID program (all fail); $ORIGIN-relative and absolute system directories (pass).
+    Every element of DT_RPATH and DT_RUNPATH, read through PT_DYNAMIC, and what the loader opens as it stands: DT_AUDIT,
+    PT_INTERP, names in DT_NEEDED that hold a slash. Empty, relative (/proc and /dev are), world-writable,
+    build-directory, $ORIGIN in a set-user-ID program or left for such a place: all fail. $ORIGIN-relative and absolute
+    system directories pass.
 
     When it does not apply
     ----------------------
@@ -76,6 +82,13 @@ class Rpath(Check):
         ):
             if value is not None:
                 found += [(tag, element, _judged(element, facts, parameters["allow"])) for element in value.split(":")]
+        if dynamic is not None:
+            # the same question for what the loader opens by a path of its own
+            for tag, values in (("DT_AUDIT", dynamic.audit), ("DT_NEEDED", _with_slash(dynamic.needed))):
+                found += [(tag, value, _judged(value, facts, parameters["allow"])) for value in values]
+            if facts.interpreter is not None:
+                kind = _judged(facts.interpreter, facts, parameters["allow"])
+                found += [("PT_INTERP", facts.interpreter, kind)] if kind not in _SAFE else []
         observed: dict[str, Any] = {
             "rpath": dynamic.rpath if dynamic else None,
             "runpath": dynamic.runpath if dynamic else None,
@@ -91,9 +104,21 @@ class Rpath(Check):
         return self.failed(
             f"{tag} {element!r} is {_MEANING[kind]}",
             *(Evidence("dynamic section", f"{tag} {element!r}: {kind}") for tag, element, kind in bad),
-            remedy="drop -Wl,-rpath from the link step, or make it relative to '$ORIGIN'",
+            remedy=_REMEDIES.get(tag, "drop -Wl,-rpath (CMake: set CMAKE_BUILD_RPATH_USE_ORIGIN), or use '$ORIGIN'"),
             **observed,
         )
+
+
+_REMEDIES = {
+    "DT_NEEDED": "give the library a SONAME (-Wl,-soname) and link it with -l",
+    "DT_AUDIT": "drop -Wl,--audit and -Wl,--depaudit",
+    "PT_INTERP": "drop -Wl,--dynamic-linker",
+}
+
+
+def _with_slash(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of libraries that are not searched for but opened as they stand (ld.so(8))."""
+    return tuple(name for name in names if "/" in name)
 
 
 def _judged(element: str, facts: ElfFacts, allow: tuple[str, ...]) -> str:
@@ -103,7 +128,7 @@ def _judged(element: str, facts: ElfFacts, allow: tuple[str, ...]) -> str:
 
 
 def classify(element: str, build_root: str | None = None, *, setuid: bool = False) -> str:
-    """The class of one search path element: empty, relative, origin, origin-setuid, world-writable,
+    """The class of one search path element: empty, relative, origin, origin-setuid, origin-escapes, world-writable,
     build-directory or absolute.
 
     Parameters
@@ -116,10 +141,17 @@ def classify(element: str, build_root: str | None = None, *, setuid: bool = Fals
         return "empty"
     plain = element.replace("${ORIGIN}", "$ORIGIN")
     if plain == "$ORIGIN" or plain.startswith("$ORIGIN/"):
-        return "origin-setuid" if setuid else "origin"
+        if setuid:
+            return "origin-setuid"
+        climbed = posixpath.normpath(plain.removeprefix("$ORIGIN").lstrip("/") or ".").split("/")
+        rest = "/" + "/".join(part for part in climbed if part != "..")
+        far = climbed.count("..") >= _FAR and _below(rest, _WORLD_WRITABLE + _BUILD_PLACES)
+        return "origin-escapes" if far else "origin"
     if not plain.startswith("/"):
         return "relative"
     path = posixpath.normpath("/" + plain.lstrip("/"))
+    if _below(path, _PROCESS) and not _below(path, _WORLD_WRITABLE):
+        return "relative"
     if _below(path, _WORLD_WRITABLE):
         return "world-writable"
     if _below(path, _BUILD_PLACES) or (build_root is not None and _below(path, (build_root,))):

@@ -44,6 +44,8 @@ class RwxSegments(Check):
     kinds = LINKED | {Kind.OBJECT}
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        if facts.bytecode:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
         if facts.kind is Kind.OBJECT:
             names = tuple(s.name for s in facts.sections if s.allocated and s.writable and s.executable)
             return self._verdict(names, tuple(Evidence("section headers", f"{name} has flags WAX") for name in names))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..elf.facts import ElfFacts, Need
+from ..elf.facts import ElfFacts, Need, StackArray
 from ..model import Evidence, Kind, Verdict
 from .base import LINKED, Check
 
@@ -48,10 +48,12 @@ class StackProtector(Check):
     kinds = LINKED | {Kind.OBJECT}
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        if facts.kind.is_static or facts.bytecode:
+        if facts.bytecode:
             return frozenset()
-        wanted = {Need.IMPORTS}
-        if facts.imports is not None and not self._canary(facts):
+        wanted = {Need.SWITCHED_OFF_ARRAYS, Need.IMPORTS}
+        if facts.kind.is_static:
+            wanted.remove(Need.IMPORTS)
+        elif facts.imports is not None and not self._canary(facts) and not facts.switched_off_arrays:
             wanted.add(Need.STACK_ARRAYS)
         return frozenset(wanted)
 
@@ -68,6 +70,8 @@ class StackProtector(Check):
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         if facts.bytecode:
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time", canary=None)
+        if facts.switched_off_arrays:
+            return self._unprotected(facts, facts.switched_off_arrays)
         if facts.kind.is_static:
             return self.unknown(
                 "static: the C library's own canaries hide whether the program's code has any; judge its objects",
@@ -81,24 +85,30 @@ class StackProtector(Check):
         if facts.imports is not None and "__stack_chk_fail" in facts.imports.defined:
             return self.unknown("it defines __stack_chk_fail itself, so its calls to it do not show", canary=None)
         if facts.stack_arrays:
-            return self._unprotected(facts)
+            return self._unprotected(facts, facts.stack_arrays)
         language = next((name for name in ("rustc", "go") if name in facts.compilers), "")
         if language:
             return self.unknown(f"no canary; {language} places none, and no unit of C is known", canary=False)
         return self.unknown(
             "no canary: built without stack protector, or no function has an array on the stack",
             Evidence("symbol table", "no undefined __stack_chk_fail"),
-            remedy="compile with -fstack-protector-strong; with -g this check can tell which functions need it",
+            remedy="compile with -fstack-protector-strong; DWARF (-g, not compressed) shows which functions need it",
             canary=False,
         )
 
-    def _unprotected(self, facts: ElfFacts) -> Verdict:
-        arrays = facts.stack_arrays or ()
+    def _unprotected(self, facts: ElfFacts, arrays: tuple[StackArray, ...]) -> Verdict:
+        first = arrays[0]
+        if facts.switched_off_arrays:
+            summary = f"a unit without stack protector: {first.function}() in {first.unit} has an array on the stack"
+            seen = Evidence("DWARF", f"flags of {first.unit} end in -fno-stack-protector")
+        else:
+            summary = f"no stack protector: {first.function}() has an array on the stack and nothing checks a canary"
+            seen = Evidence("symbol table", "no undefined __stack_chk_fail")
         return self.failed(
-            f"no stack protector: {arrays[0].function}() has an array on the stack and nothing checks a canary",
-            Evidence("symbol table", "no undefined __stack_chk_fail"),
+            summary,
+            seen,
             *(Evidence("DWARF", f"{a.unit}: {a.function}() has the array {a.variable}") for a in arrays[:_SHOWN]),
             remedy="compile with -fstack-protector-strong",
             culprits=tuple(dict.fromkeys(f"{a.unit}: {a.function}()" for a in arrays)),
-            canary=False,
+            canary=bool(self._canary(facts)),
         )

@@ -9,12 +9,12 @@ whose relocations pyelftools does not apply; then nothing is found, and nothing 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Any, cast
 
 from .facts import StackArray
-from .image import Image
+from .image import Image, printable
 from .source import SourceStream
 
 __all__ = ["stack_arrays"]
@@ -22,7 +22,7 @@ __all__ = ["stack_arrays"]
 _MOST_FOUND = 16
 _MOST_ENTRIES = 60_000  # debugging information entries, about a second
 _MANY_ENTRIES = 10_000
-_MOST_BYTES = 32 << 20
+_MOST_BYTES = 16 << 20
 _SHF_COMPRESSED = 0x800
 # DW_LANG_* of C and C++ (DWARF 5, table 7.17, and the list of languages at dwarfstd.org)
 _C_FAMILY = frozenset((0x01, 0x02, 0x04, 0x0C, 0x1A, 0x1D, 0x21, 0x2B, 0x2C, 0x3A, 0x3B))
@@ -30,8 +30,15 @@ _QUALIFIERS = frozenset(("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile
 _DW_OP_FBREG = 0x91
 
 
-def stack_arrays(image: Image) -> tuple[StackArray, ...]:
-    """The first stack arrays of C and C++ units; empty where there are none or no readable DWARF."""
+def stack_arrays(image: Image, *, switched_off: bool) -> tuple[StackArray, ...]:
+    """The first stack arrays of C and C++ units; empty where there are none or no readable DWARF.
+
+    Parameters
+    ----------
+    switched_off: only of units whose recorded flags end in -fno-stack-protector; else of all units but those whose
+        recorded flags switch the stack protector on. GCC records flags that were given, not its defaults; the last
+        one wins.
+    """
     debug = [section for section in image.sections if section.name.startswith(".debug_")]
     names = {section.name for section in debug}
     too_large = sum(section.size for section in debug) > _MOST_BYTES
@@ -42,18 +49,31 @@ def stack_arrays(image: Image) -> tuple[StackArray, ...]:
     # damaged debug information makes no verdict on the code; what was found before the damage stands. pyelftools has no
     # list of what it raises then: AssertionError and OverflowError are among it
     with suppress(Exception):
-        _search(image, found, budget)
+        _search(image, found, budget, _is_off if switched_off else _is_not_on)
     if budget[0] < _MOST_ENTRIES - _MANY_ENTRIES:
         gc.collect()  # pyelftools' entries refer to each other in circles: 20 MB of a large program
     return tuple(found)
 
 
-def _search(image: Image, found: list[StackArray], budget: list[int]) -> None:
+def _flag(producer: str) -> str:
+    flags = [word for word in producer.split() if word.startswith(("-fstack-protector", "-fno-stack-protector"))]
+    return flags[-1] if flags else ""
+
+
+def _is_off(producer: str) -> bool:
+    return _flag(producer) == "-fno-stack-protector"
+
+
+def _is_not_on(producer: str) -> bool:
+    return not _flag(producer).startswith("-fstack-protector")
+
+
+def _search(image: Image, found: list[StackArray], budget: list[int], wanted: Callable[[str], bool]) -> None:
     from elftools.elf.elffile import ELFFile
 
     dwarf = ELFFile(cast("IO[bytes]", SourceStream(image.source))).get_dwarf_info(follow_links=False)
     for unit in dwarf.iter_CUs():
-        for item in _unit_arrays(unit, budget):
+        for item in _unit_arrays(unit, budget, wanted):
             found.append(item)
             if len(found) == _MOST_FOUND:
                 return
@@ -61,17 +81,16 @@ def _search(image: Image, found: list[StackArray], budget: list[int]) -> None:
             return
 
 
-def _unit_arrays(unit: Any, budget: list[int]) -> Iterator[StackArray]:
+def _unit_arrays(unit: Any, budget: list[int], wanted: Callable[[str], bool]) -> Iterator[StackArray]:
     top = unit.get_top_DIE()
     budget[0] -= 1
     language = top.attributes.get("DW_AT_language")
     if top.tag != "DW_TAG_compile_unit" or language is None or language.value not in _C_FAMILY:
         return
     name, producer = _text(top, "DW_AT_name"), _text(top, "DW_AT_producer")
-    for child in top.iter_children():
-        budget[0] -= 1
-        if budget[0] <= 0:
-            return
+    if not wanted(producer):
+        return
+    for child in _children(top, budget):
         if child.tag == "DW_TAG_subprogram" and "DW_AT_low_pc" in child.attributes:
             for variable in _variables(child, budget):
                 if _is_on_stack(variable) and _is_array(variable):
@@ -79,10 +98,23 @@ def _unit_arrays(unit: Any, budget: list[int]) -> Iterator[StackArray]:
                     break
 
 
-def _variables(scope: Any, budget: list[int], depth: int = 0) -> Iterator[Any]:
-    for child in scope.iter_children():
+def _children(parent: Any, budget: list[int]) -> Iterator[Any]:
+    """The children of an entry. pyelftools reads all entries below one that names no sibling before it comes to the
+    next; they are read here first, so that they count.
+    """
+    for child in parent.iter_children():
         budget[0] -= 1
-        if budget[0] <= 0 or depth > 32:
+        if budget[0] <= 0:
+            return
+        yield child
+        if child.has_children and "DW_AT_sibling" not in child.attributes:
+            for _ in _children(child, budget):
+                pass
+
+
+def _variables(scope: Any, budget: list[int], depth: int = 0) -> Iterator[Any]:
+    for child in _children(scope, budget):
+        if depth > 32:
             return
         if child.tag == "DW_TAG_variable":
             yield child
@@ -108,7 +140,7 @@ def _is_array(variable: Any) -> bool:
             return False
         kind = kind.get_DIE_from_attribute("DW_AT_type")
         if kind.tag == "DW_TAG_array_type":
-            return True
+            return "DW_AT_GNU_vector" not in kind.attributes  # a SIMD register's value, not a buffer
         if kind.tag not in _QUALIFIERS:
             return False
     return False
@@ -129,4 +161,4 @@ def _name(entry: Any) -> str:
 
 def _text(entry: Any, attribute: str) -> str:
     value = entry.attributes.get(attribute)
-    return value.value.decode("utf-8", "backslashreplace") if value is not None else ""
+    return printable(value.value.decode("utf-8", "backslashreplace")) if value is not None else ""

@@ -12,6 +12,7 @@ from .layout import DT_FLAGS, DT_FLAGS_1, PF_W, PT_LOAD, SHF_ALLOC, SHF_EXECINST
 from .machines import Machine
 
 __all__ = [
+    "ENTRY",
     "Dynamic",
     "ElfFacts",
     "EntryPoint",
@@ -39,6 +40,7 @@ class Need(Enum):
     PROPERTIES = "GNU property note"
     OBJECT_RELOCATIONS = "relocations of an object file"
     STACK_ARRAYS = "arrays on the stack, from DWARF"
+    SWITCHED_OFF_ARRAYS = "arrays on the stack in units whose recorded flags switch the stack protector off"
 
 
 class Section(NamedTuple):
@@ -78,6 +80,7 @@ class Dynamic:
     soname: str | None
     rpath: str | None
     runpath: str | None
+    audit: tuple[str, ...] = ()
 
     def __contains__(self, tag: int) -> bool:
         return tag in self.tags
@@ -133,8 +136,12 @@ class Got:
     call_slots: tuple[int, int] | None
 
 
+#: The name of the program's entry point where no function symbol is left.
+ENTRY = "entry point"
+
+
 class EntryPoint(NamedTuple):
-    """A global function's first bytes."""
+    """A global function's first bytes; where there is no function symbol, those at the entry point (`ENTRY`)."""
 
     name: str
     address: int
@@ -224,6 +231,7 @@ class ElfFacts:
     properties: Properties | None = None
     object_relocations: ObjectRelocations | None = None
     stack_arrays: tuple[StackArray, ...] | None = None
+    switched_off_arrays: tuple[StackArray, ...] | None = None
 
     def segment(self, kind: int) -> Segment | None:
         """The first segment of a type, or None."""

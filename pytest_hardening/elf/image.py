@@ -7,6 +7,7 @@ absent; where they are present they must lie inside the file, or the file is tru
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from ..errors import ArtifactError
@@ -15,12 +16,19 @@ from .facts import Dynamic, Section
 from .layout import Header, Layout, RawSection, Segment, layout
 from .source import Source
 
-__all__ = ["Image"]
+__all__ = ["Image", "printable", "string_at"]
 
+_PAGE = 0x1000
+_ONLY_ONCE = {
+    elf.PT_DYNAMIC: "PT_DYNAMIC",
+    elf.PT_INTERP: "PT_INTERP",
+    elf.PT_GNU_STACK: "PT_GNU_STACK",
+    elf.PT_GNU_RELRO: "PT_GNU_RELRO",
+}
 _MOST_STRING = 1 << 16  # a name longer than this is damage, not a name
 _MOST_DYNAMIC = 1 << 16  # entries; the largest real dynamic sections hold a few hundred
 _MOST_HEADERS = 1 << 18  # section or program headers; -ffunction-sections reaches some ten thousand
-_MOST_STRINGS = 1 << 27  # bytes of a string table; the largest browsers have some ten million
+_MOST_STRINGS = 1 << 26  # bytes of a string table; the largest browsers have some ten million
 
 
 class Image:
@@ -72,10 +80,15 @@ class Image:
             names = self.source.read(raw[names_index].offset, min(raw[names_index].size, _MOST_STRINGS))
         elif self.header.type == elf.ET_REL:  # the linker goes by the names; the loader does not know of them
             raise ArtifactError("malformed: e_shstrndx names no string table")
-        return tuple(
-            Section(string_at(names, s.name), s.type, s.flags, s.addr, s.offset, s.size, s.link, s.info, s.entsize)
-            for s in raw
-        )
+        budget = len(raw) * 16 + 4 * len(names)  # names may overlap, and a file may name one long text over and over
+        sections = []
+        for s in raw:
+            name = string_at(names, s.name)
+            budget -= len(name)
+            if budget < 0:
+                raise ArtifactError("malformed: section names larger than their table")
+            sections.append(Section(name, s.type, s.flags, s.addr, s.offset, s.size, s.link, s.info, s.entsize))
+        return tuple(sections)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -92,7 +105,9 @@ class Image:
                 self.layout.section.unpack(self.source.read(header.shoff, self.layout.section.size))
             )
             count = first.info or count
-        if count > _MOST_HEADERS:
+        # the kernel's limit for what it loads (fs/binfmt_elf.c, load_elf_phdrs); core dumps may have more
+        most = _MOST_HEADERS if header.type == elf.ET_CORE else (1 << 16) // record.size
+        if count > most:
             raise ArtifactError(f"malformed: {count} program headers")
         return self.layout.segments(self.source.read(header.phoff, count * record.size))
 
@@ -111,6 +126,19 @@ class Image:
                 raise ArtifactError("malformed: a segment reaches beyond the address space")
             if segment.type == elf.PT_LOAD and segment.filesz > segment.memsz:
                 raise ArtifactError("malformed: a PT_LOAD is larger in the file than in memory")
+        if self.header.type in (elf.ET_EXEC, elf.ET_DYN):
+            self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        """No linker writes two of these; kernel and loader would take the last, other readers the first."""
+        kinds = [segment.type for segment in self.segments]
+        for kind, name in _ONLY_ONCE.items():
+            if kinds.count(kind) > 1:
+                raise ArtifactError(f"malformed: more than one {name}")
+        loads = sorted((s.vaddr, s.end) for s in self.segments if s.type == elf.PT_LOAD and s.memsz)
+        for (_, end), (start, _) in pairwise(loads):
+            if start < end:
+                raise ArtifactError("malformed: PT_LOAD segments overlap")
 
     def offset_of(self, address: int, size: int = 1) -> int:
         """The file offset that the loader maps to `address`.
@@ -119,11 +147,13 @@ class Image:
         ------
         ArtifactError: no PT_LOAD holds `size` bytes there.
         """
-        for segment in self.segments:
+        # whole pages are mapped, one segment after the other: of a page that two share, the last one's stays
+        for segment in reversed(self.segments):
             if (
                 segment.type == elf.PT_LOAD
-                and segment.vaddr <= address
+                and segment.vaddr & -_PAGE <= address
                 and address + size <= segment.vaddr + segment.filesz
+                and segment.offset + address >= segment.vaddr
             ):
                 return segment.offset + address - segment.vaddr
         raise ArtifactError(f"malformed: address {address:#x} ({size} bytes) lies in no PT_LOAD")
@@ -139,7 +169,8 @@ class Image:
             return None
         if segment.filesz > _MOST_STRING:
             raise ArtifactError("malformed: PT_INTERP is no path")
-        return self.source.read(segment.offset, segment.filesz).split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+        text = self.source.read(segment.offset, segment.filesz).split(b"\0", 1)[0]
+        return printable(text.decode("utf-8", "backslashreplace"))
 
     @cached_property
     def dynamic(self) -> Dynamic | None:
@@ -164,11 +195,22 @@ class Image:
             address=segment.vaddr,
             size=segment.memsz,
             tags=tags,
-            needed=tuple(self.string(value, tags) for value in needed),
+            needed=self._needed(needed, tags),
+            audit=tuple(string(tag) or "" for tag in (elf.DT_AUDIT, elf.DT_DEPAUDIT) if tag in tags),
             soname=string(elf.DT_SONAME),
             rpath=string(elf.DT_RPATH),
             runpath=string(elf.DT_RUNPATH),
         )
+
+    def _needed(self, offsets: list[int], tags: dict[int, int]) -> tuple[str, ...]:
+        names: list[str] = []
+        budget = 16 * len(offsets) + 4 * len(self.dynamic_strings(tags)) if offsets else 0
+        for offset in offsets:
+            names.append(self.string(offset, tags))
+            budget -= len(names[-1])
+            if budget < 0:
+                raise ArtifactError("malformed: names of libraries larger than their table")
+        return tuple(names)
 
     def _tags(self, offset: int, size: int) -> tuple[dict[int, int], list[int]]:
         record = self.layout.dynamic
@@ -213,11 +255,27 @@ class Image:
 
 
 def string_at(table: bytes, offset: int) -> str:
-    """The NUL-terminated name at `offset`; empty outside the table."""
-    end = table.find(b"\0", offset)
+    """The NUL-terminated name at `offset`; empty outside the table.
+
+    What a terminal would obey, or what is not UTF-8, comes as escapes: names travel into messages.
+
+    Raises
+    ------
+    ArtifactError: it is longer than any name.
+    """
+    end = table.find(b"\0", offset, offset + _MOST_STRING)
     if end < 0:
+        if len(table) - offset > _MOST_STRING:
+            raise ArtifactError(f"malformed: a name of more than {_MOST_STRING} bytes")
         end = len(table)
-    return table[offset:end].decode("utf-8", "backslashreplace")
+    return printable(table[offset:end].decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _read_header(source: Source) -> tuple[Layout, Header]:

@@ -8,13 +8,14 @@ parser decides the padding by section type and stops at properties it does not k
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from . import layout as elf
 from .facts import Properties
 from .image import Image
 from .machines import EM_AARCH64, Machine
 
-__all__ = ["properties_of"]
+__all__ = ["has_abi_tag", "properties_of"]
 
 _X86_FEATURE_1_AND = 0xC0000002
 _AARCH64_FEATURE_1_AND = 0xC0000000
@@ -40,20 +41,38 @@ def properties_of(image: Image, machine: Machine) -> Properties:
     return Properties(features)
 
 
-def _features(image: Image, data: bytes, wanted: int) -> int | None:
-    """What all property notes of one place have; GCC writes a note for each property, in any order."""
+def has_abi_tag(image: Image) -> bool:
+    """Whether the file carries NT_GNU_ABI_TAG for Linux, which glibc's start files put into every program (LSB)."""
+    for segment in image.segments:
+        if segment.type == elf.PT_NOTE:
+            data = image.source.read(segment.offset, min(segment.filesz, _MOST_NOTE))
+            if any(kind == 1 and body[:4] == bytes(4) and len(body) == 16 for kind, body in _gnu_notes(image, data)):
+                return True
+    return False
+
+
+def _gnu_notes(image: Image, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and contents of the notes of owner GNU."""
     prefix, align = image.layout.prefix, image.layout.bits // 8
     position = 0
-    features: int | None = None
     while position + 12 <= len(data):
         name_size, size, kind = struct.unpack_from(prefix + "3I", data, position)
         name_end = position + 12 + (name_size + 3 & ~3)
-        name = data[position + 12 : position + 12 + name_size]
-        if kind == elf.NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
-            found = _property(data[name_end : name_end + size], prefix, align, wanted)
-            if found is not None:
-                features = found if features is None else features & found
-        position = name_end + (size + align - 1 & ~(align - 1) if align == 8 and kind == 5 else size + 3 & ~3)
+        if data[position + 12 : position + 12 + name_size] == b"GNU\0":
+            yield kind, data[name_end : name_end + size]
+        wide = align == 8 and kind == elf.NT_GNU_PROPERTY_TYPE_0
+        position = name_end + (size + align - 1 & ~(align - 1) if wide else size + 3 & ~3)
+
+
+def _features(image: Image, data: bytes, wanted: int) -> int | None:
+    """What all property notes of one place have; GCC writes a note for each property, in any order."""
+    features: int | None = None
+    for kind, body in _gnu_notes(image, data):
+        found = None
+        if kind == elf.NT_GNU_PROPERTY_TYPE_0:
+            found = _property(body, image.layout.prefix, image.layout.bits // 8, wanted)
+        if found is not None:
+            features = found if features is None else features & found
     return features
 
 

@@ -177,7 +177,11 @@ def _decide(
         return rules.local_exec[kind], executable_only
     if kind in rules.direct:
         symbol = table[relocation.symbol]
-        return rules.direct[kind], executable_only if _preemptible(symbol, table) else None
+        if not _preemptible(symbol, table):
+            return rules.direct[kind], None
+        # i386 calls go through the PLT only with R_386_PLT32: this one becomes a text relocation even in a PIE
+        outside = rules is _RULES[EM_386] and symbol.shndx == elf.SHN_UNDEF
+        return rules.direct[kind], dependent if outside else executable_only
     return "", None
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from ..errors import ArtifactError
 from ..model import Kind
 from . import layout as elf
-from .facts import ElfFacts, Need, Section
+from .facts import Dynamic, ElfFacts, Need, Section
 from .image import Image
 from .kind import kind_of, sections_are_debug_only
 from .machines import machine_of
+from .notes import has_abi_tag
 from .source import Source
 
 __all__ = ["ElfReader"]
@@ -55,7 +56,7 @@ class ElfReader:
 def _base_facts(image: Image, name: str, build_root: str | None) -> ElfFacts:
     sections = image.sections
     machine = machine_of(image.header.machine, image.layout.bits, image.layout.order)
-    debug_only = sections_are_debug_only(sections) and not _loads(image)
+    debug_only = sections_are_debug_only(sections) and not _holds_code(image)
     dynamic = interpreter = None
     if not debug_only:
         image.check_segments()
@@ -78,21 +79,43 @@ def _base_facts(image: Image, name: str, build_root: str | None) -> ElfFacts:
         segments=image.segments,
         sections=sections,
         dynamic=dynamic,
-        libc=_libc(interpreter, dynamic.needed if dynamic else (), dynamic.soname if dynamic else None),
+        libc=_libc_of(image, kind, dynamic, interpreter),
         compilers=_compilers(image, sections),
         bytecode=kind is Kind.OBJECT and _is_bytecode(sections),
     )
 
 
-def _loads(image: Image) -> bool:
-    """Whether a file whose sections claim to be empty could be loaded all the same: sections may lie."""
-    if image.header.type not in (elf.ET_EXEC, elf.ET_DYN):
+def _holds_code(image: Image) -> bool:
+    """Whether a file whose sections claim to be empty is a program or library all the same: sections may lie.
+
+    objcopy's debug files have no contents in executable segments; eu-strip's keep the sizes of the file that they were
+    split from, and only a dynamic section that can be read tells the two cases apart.
+
+    Raises
+    ------
+    ArtifactError: it holds code by its segments and cannot be read as a program or library.
+    """
+    loaded = [s for s in image.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X and s.filesz]
+    if image.header.type not in (elf.ET_EXEC, elf.ET_DYN) or not loaded:
         return False
     try:
         image.check_segments()
-        return image.dynamic is not None
-    except ArtifactError:
-        return False
+        if image.dynamic is not None:
+            return True
+        reason = "static"
+    except ArtifactError as error:
+        reason = str(error)
+    raise ArtifactError(
+        f"its section headers are those of a detached debug file, and its segments hold code ({reason}): "
+        "what it is cannot be told"
+    )
+
+
+def _libc_of(image: Image, kind: Kind, dynamic: Dynamic | None, interpreter: str | None) -> str | None:
+    if kind.is_static:
+        # only glibc's start files carry this note (csu/abi-note.c)
+        return "glibc" if has_abi_tag(image) else None
+    return _libc(interpreter, dynamic.needed if dynamic else (), dynamic.soname if dynamic else None)
 
 
 def _libc(interpreter: str | None, needed: tuple[str, ...], soname: str | None) -> str | None:
@@ -182,7 +205,13 @@ def _object_relocations(image: Image, facts: ElfFacts) -> Any:
 def _stack_arrays(image: Image, facts: ElfFacts) -> Any:
     from .dwarf import stack_arrays
 
-    return stack_arrays(image)
+    return stack_arrays(image, switched_off=False)
+
+
+def _switched_off_arrays(image: Image, facts: ElfFacts) -> Any:
+    from .dwarf import stack_arrays
+
+    return stack_arrays(image, switched_off=True)
 
 
 _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts], Any]]] = {
@@ -194,4 +223,5 @@ _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts], Any]]] = {
     Need.PROPERTIES: ("properties", _properties),
     Need.OBJECT_RELOCATIONS: ("object_relocations", _object_relocations),
     Need.STACK_ARRAYS: ("stack_arrays", _stack_arrays),
+    Need.SWITCHED_OFF_ARRAYS: ("switched_off_arrays", _switched_off_arrays),
 }

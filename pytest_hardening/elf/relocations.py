@@ -82,10 +82,12 @@ def got_of(image: Image, machine: Machine) -> Got:
 def object_relocations_by_section(image: Image) -> Iterator[tuple[Section, Iterator[Relocation]]]:
     """The relocation sections of an object file, each with the section that it changes."""
     sections = image.sections
+    total = 0  # sections may lie over each other
     for section in sections:
         if section.type not in (elf.SHT_REL, elf.SHT_RELA):
             continue
         record = image.layout.rela if section.type == elf.SHT_RELA else image.layout.rel
-        if section.info >= len(sections) or section.size % record.size:
+        total += section.size
+        if section.info >= len(sections) or section.size % record.size or total > image.source.size:
             raise ArtifactError(f"malformed: relocation section {section.name}")
         yield sections[section.info], relocations_in(image, section.offset, section.size, record)

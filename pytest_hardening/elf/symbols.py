@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import ArtifactError
 from . import layout as elf
-from .facts import EntryPoint, Imports, Section
+from .facts import ENTRY, EntryPoint, Imports, Section
 from .image import Image, string_at
 from .layout import RawSymbol
 from .machines import EM_ALPHA, EM_ARM, EM_MIPS, EM_S390, Machine
@@ -28,8 +28,9 @@ __all__ = [
 _MOST_ENTRIES = 64
 _CODE_BYTES = 8
 _MOST_SYMBOLS = 1 << 22
-_LONGEST_CHAIN = 1 << 16  # linkers make about one bucket for each symbol
+_LONGEST_CHAIN = 1 << 12  # linkers make about one bucket for each symbol
 # what start files and the C library's start-up code define: their making says nothing of the user's flags
+_MOST_NAMES = 1 << 25
 _START_FILES = frozenset(
     ("_start", "_init", "_fini", "__libc_csu_init", "__libc_csu_fini", "_dl_relocate_static_pie", "__libc_start_main")
 )
@@ -158,9 +159,10 @@ def _gnu_hash_count(image: Image, address: int) -> int:
         return 0
     if highest < offset:
         raise ArtifactError(f"malformed: DT_GNU_HASH hashes symbol {highest}, and none below {offset}")
-    chain = start + 4 * buckets
-    for index in range(highest, highest + _LONGEST_CHAIN):  # the lowest bit ends a chain
-        if struct.unpack(prefix + "I", image.at(chain + 4 * (index - offset), 4))[0] & 1:
+    place = image.offset_of(start + 4 * (buckets + highest - offset), 4)
+    size = min(4 * _LONGEST_CHAIN, image.source.size - place & ~3)
+    for index, (value,) in enumerate(struct.iter_unpack(prefix + "I", image.source.read(place, size)), highest):
+        if value & 1:  # the lowest bit ends a chain
             return index + 1
     raise ArtifactError("malformed: a chain of DT_GNU_HASH does not end")
 
@@ -216,6 +218,10 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
     if section.size // size > _MOST_SYMBOLS:
         raise ArtifactError(f"malformed: {section.size // size} symbols")
     strings = sections[section.link]
+    if strings.size > _MOST_NAMES:
+        if image.header.type != elf.ET_REL:
+            return SymbolTable(image, b"", b"")  # as if it were stripped: memory must not follow the file's size
+        raise ArtifactError(f"a string table of {strings.size:#x} bytes, more than an object file has")
     if strings.type == elf.SHT_NOBITS:
         raise ArtifactError("malformed: the symbol table's string table has no contents")
     data = image.source.read(section.offset, section.size)
@@ -257,6 +263,9 @@ def entry_points(image: Image) -> tuple[EntryPoint, ...]:
                 name = table.name(symbol)
                 if name not in _START_FILES and not name.startswith("__x86.get_pc_thunk"):
                     found[symbol.value] = EntryPoint(name, symbol.value, _code_at(image, symbol))
+    start = image.header.entry
+    if not found and start and image.header.type != elf.ET_REL:
+        return (EntryPoint(ENTRY, start, image.at(start, 4)),)
     return tuple(found.values())
 
 

@@ -9,6 +9,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 
 from . import layout as elf
 from .facts import TextRelocation, TextRelocations
@@ -19,6 +20,7 @@ from .symbols import FunctionIndex, dynamic_symbols, symbol_section
 __all__ = ["packed_addresses", "text_relocations"]
 
 _MOST_SHOWN = 16
+_MOST_COUNTED = 100_000
 
 
 def text_relocations(image: Image) -> TextRelocations:
@@ -36,9 +38,7 @@ def text_relocations(image: Image) -> TextRelocations:
         if hits:
             hit_tables.append((offset, size, record))
         count += hits
-    packed_hits = [
-        address for address in packed_addresses(image) if any(low <= address < high for low, high in read_only)
-    ]
+    packed_hits = list(islice(packed_addresses(image, read_only), _MOST_COUNTED))
     tags = image.dynamic.tags if image.dynamic else {}
     undecoded = elf.DT_ANDROID_REL in tags or elf.DT_ANDROID_RELA in tags
     found = _described(image, hit_tables, packed_hits, read_only) if count or packed_hits else ()
@@ -64,23 +64,29 @@ def _inside(offsets: array[int], ranges: list[tuple[int, int]]) -> list[int]:
     return [offset for offset in offsets if any(start <= offset < end for start, end in near)]
 
 
-def packed_addresses(image: Image) -> Iterator[int]:
-    """Addresses in DT_RELR: an even word is an address, an odd one a bit map of the words that follow (gABI)."""
-    place = image.table(elf.DT_RELR, elf.DT_RELRSZ)
-    if place is None:
-        return
+def packed_addresses(image: Image, ranges: list[tuple[int, int]] | None = None) -> Iterator[int]:
+    """Addresses in DT_RELR, of those in `ranges` where given: an even word is an address, an odd one a bit map of the
+    words behind it (gABI; Android's tags are older numbers for the same).
+    """
     word = image.layout.word
-    base = 0
-    for chunk in image.source.chunks(place[0], place[1] - place[1] % word.size, word.size):
-        for (entry,) in word.iter_unpack(chunk):
-            if entry & 1 == 0:
-                yield entry
-                base = entry + word.size
-                continue
-            for bit in range(1, image.layout.bits):
-                if entry >> bit & 1:
-                    yield base + (bit - 1) * word.size
-            base += (image.layout.bits - 1) * word.size
+    span = (image.layout.bits - 1) * word.size
+    ranges = [(0, 1 << image.layout.bits)] if ranges is None else ranges
+    for tags in ((elf.DT_RELR, elf.DT_RELRSZ), (elf.DT_ANDROID_RELR, elf.DT_ANDROID_RELRSZ)):
+        place = image.table(*tags)
+        if place is None:
+            continue
+        base = 0
+        for chunk in image.source.chunks(place[0], place[1] - place[1] % word.size, word.size):
+            for (entry,) in word.iter_unpack(chunk):
+                if entry & 1 == 0:
+                    if any(low <= entry < high for low, high in ranges):
+                        yield entry
+                    base = entry + word.size
+                    continue
+                if any(low < base + span and base < high for low, high in ranges):
+                    marked = (base + bit * word.size for bit in range(image.layout.bits - 1) if entry >> bit + 1 & 1)
+                    yield from (at for at in marked if any(low <= at < high for low, high in ranges))
+                base += span
 
 
 def _described(

@@ -13,6 +13,7 @@ from typing import Any
 from ..artifacts.names import display
 from ..checks.registry import CHECK_NAMES, get_check
 from ..errors import PolicyError
+from .arguments import strings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,9 +46,11 @@ class Profile:
 
         Raises
         ------
-        PolicyError: a check is unknown.
+        PolicyError: a check is unknown, or none is named.
         """
-        wanted = {get_check(name).name for name in names}
+        wanted = {get_check(name).name for name in strings("checks", names)}
+        if not wanted:
+            raise PolicyError("checks names no check, so nothing could ever fail")
         checks = {name: self.checks.get(name, get_check(name).settings({})) for name in CHECK_NAMES if name in wanted}
         return Profile(self.name, self.description, checks)
 

@@ -23,7 +23,7 @@ def listing(report: ArtifactReport) -> str:
     lines = [f"{report.name}: ({report.kind.value}{machine})"]
     for verdict in report.verdicts:
         lines.append(f" {get_check(verdict.check).label}: {_answer(verdict)}")
-        if verdict.outcome is Outcome.FAIL and verdict.remedy:
+        if verdict.outcome in (Outcome.FAIL, Outcome.UNKNOWN) and verdict.remedy:
             lines.append(f"   fix: {verdict.remedy}")
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model import Outcome, Verdict
 
-__all__ = ["message"]
+__all__ = ["message", "with_fix"]
 
 _SHOWN_CULPRITS = 8
 
@@ -26,3 +26,8 @@ def message(name: str, verdict: Verdict) -> str:
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
     return "\n".join(lines)
+
+
+def with_fix(summary: str, remedy: str) -> str:
+    """A summary with its remedy behind it, if there is one: what is said of an unknown in one line."""
+    return f"{summary} (fix: {remedy})" if remedy else summary

@@ -79,6 +79,10 @@ class Builder:
         Raises `BuildError` when a command fails, and for arguments that contradict each other; `ToolchainError` when
         the compiler's `ar` is missing.
         """
+        for argument, value in (("flags", flags), ("link_flags", link_flags), ("objects", objects)):
+            _refuse_text(argument, value)
+        for unit, words in (unit_flags or {}).items():
+            _refuse_text(f"unit_flags[{unit!r}]", words)
         job = _Job(
             compiler=compiler,
             files=read_sources(sources, compiler.language, self.base),
@@ -236,6 +240,12 @@ class _Job:
             return (str(find_archiver(self.compiler)), "rcsD", self.product, *units, *objects)
         shared = ("-shared",) if self.kind == "shared-library" else ()
         return (*self.compiler.command, *shared, *self.flags, "-o", self.product, *units, *objects, *self.link_flags)
+
+
+def _refuse_text(argument: str, value: object) -> None:
+    """A text is a sequence of characters, each of which would be one flag."""
+    if isinstance(value, str | bytes | Path):
+        raise BuildError(f"{argument}={value!r}: expected a list of strings, as in {argument}=[{value!r}]")
 
 
 def _read_objects(objects: Sequence[str | Path], base: Path | None) -> tuple[str | _Input, ...]:

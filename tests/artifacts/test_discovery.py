@@ -207,9 +207,8 @@ PROBES = [
     "CMakeFiles/CMakeScratch/TryCompile-x/tool",
     "meson-private/sanitycheckc.exe",
     "conftest",
-    "sub/conftest.so",
 ]
-PRODUCTS = ["CMakeFiles/tool.dir/libinner.so", "a.out", "sanitycheckc.exe", "myconftest", "cmTC_1a2b3"]
+PRODUCTS = ["CMakeFiles/tool.dir/libinner.so", "a.out", "sanitycheckc.exe", "myconftest", "cmTC_1a2b3", "conftest.so"]
 
 
 def test_probes_of_build_systems(tmp_path: Path) -> None:

@@ -275,6 +275,17 @@ def test_calls_without_plt(build: CompileC, verdict: VerdictOf, compiler: str) -
         assert verdict(plain, "fortify").outcome is Outcome.UNKNOWN
 
 
+def test_mixed_units_without_plt_are_no_pass(build: CompileC, verdict: VerdictOf) -> None:
+    """The plain name is there, and nothing tells whether it is called: not a proof, and not a pass either."""
+    units = {
+        "a.c": SHOW + 'int main(void) { return show("x", 1); }\n',
+        "b.c": '#include <stdio.h>\nvoid log_it(int n) { printf("%d\\n", n); }\n',
+    }
+    flags = [*level(2), "-fno-plt"]
+    path = build(units, flags=flags, unit_flags={"b.c": ["-U_FORTIFY_SOURCE"]})
+    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gcc_cplusplus(build: CompileC, verdict: VerdictOf, kind: Kind) -> None:
     source = {"show.cpp": SHOW + 'int main() { return show("x", 1); }\n'}

@@ -22,6 +22,7 @@ SAFE = {
     "${ORIGIN}": "origin",
     "$ORIGIN/../lib": "origin",
     "${ORIGIN}/plugins": "origin",
+    "$ORIGIN/../../lib": "origin",
     "/usr/lib/kurento": "absolute",
     "/opt/vendor/lib": "absolute",
     "/tmpfiles/lib": "absolute",
@@ -40,6 +41,9 @@ UNSAFE = {
     "//tmp/evil": "world-writable",
     "/var/tmp/x": "world-writable",
     "/dev/shm": "world-writable",
+    "/proc/self/cwd/lib": "relative",
+    "/dev/fd/3": "relative",
+    "$ORIGIN/../../../../../tmp/evil": "origin-escapes",
     "/home/me/project/build": "build-directory",
     "/build/project-1.0/lib": "build-directory",
 }
@@ -55,8 +59,23 @@ def test_class_of_an_element(build: CompileC, verdict: VerdictOf, element: str, 
     assert found.observed["runpath"] == value
     assert found.outcome is (Outcome.PASS if element in SAFE else Outcome.FAIL)
     if element in UNSAFE:
-        assert found.remedy == "drop -Wl,-rpath from the link step, or make it relative to '$ORIGIN'"
+        assert found.remedy == "drop -Wl,-rpath (CMake: set CMAKE_BUILD_RPATH_USE_ORIGIN), or use '$ORIGIN'"
         assert repr(element) in found.summary
+
+
+def test_libraries_that_are_opened_as_they_stand(build: CompileC, verdict: VerdictOf, tmp_path: Path) -> None:
+    """A name with a slash in DT_NEEDED, which a library without SONAME leaves, DT_AUDIT and PT_INTERP."""
+    plain = build("int f(void) { return 1; }", kind="shared-library", flags=["-fPIC"], name="libplain.so")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libplain.so").write_bytes(plain.read_bytes())
+    (tmp_path / "needs.c").write_text("int f(void); int main(void) { return f(); }")
+    subprocess.run(["gcc", "needs.c", "lib/libplain.so", "-o", "needs"], cwd=tmp_path, check=True)
+    needs = tmp_path / "needs"
+    assert verdict(needs, "rpath").outcome is Outcome.FAIL
+    assert "DT_NEEDED" in verdict(needs, "rpath").summary
+    for option, tag in (("--audit=/tmp/libaudit.so", "DT_AUDIT"), ("--dynamic-linker=/tmp/ld.so", "PT_INTERP")):
+        found = verdict(build(PROGRAM, link_flags=[f"-Wl,{option}"]), "rpath")
+        assert (found.outcome, found.summary.split()[0]) == (Outcome.FAIL, tag)
 
 
 @pytest.mark.parametrize("linker", ["bfd", "lld", "gold"])

@@ -117,11 +117,42 @@ def test_static_programs_tell_nothing(
     build: CompileC, verdict: VerdictOf, readelf: Callable[..., str], protector: str, flags: list[str], compiler: str
 ) -> None:
     """glibc inside brings __stack_chk_fail along, whether the program's own code is protected or not."""
-    path = build(PROGRAM, flags=["-O2", "-g", protector, *flags], compiler=compiler)
+    path = build(PROGRAM, flags=["-O2", protector, *flags], compiler=compiler)
     assert ("__stack_chk_fail" in readelf("-s", path)) is (compiler == "gcc" or protector == ON)
     found = verdict(path, "stack-protector")
     assert (found.outcome, found.observed) == (Outcome.UNKNOWN, {"canary": None})
     assert found.summary.startswith("static: ")
+
+
+@pytest.mark.parametrize("flags", [["-static", "-no-pie"], ["-pie", "-fPIE"]])
+def test_recorded_flags_name_the_unit_among_protected_ones(
+    build: CompileC, verdict: VerdictOf, flags: list[str]
+) -> None:
+    """GCC records the flags of each unit in its DWARF; the last of them counts."""
+    units = {
+        "main.c": "void on(void); void off(void); int main(void) { on(); off(); return 0; }",
+        "on.c": "void fill(char *p) { *p = 1; } void on(void) { char line[64]; fill(line); }",
+        "off.c": "void fill(char *); void off(void) { char text[64]; fill(text); }",
+    }
+    built = {"flags": ["-O2", "-g", "-fno-ipa-cp", "-fno-inline", ON, *flags]}
+    whole = build(units, **built)  # type: ignore[arg-type]
+    assert verdict(whole, "stack-protector").outcome is not Outcome.FAIL
+    path = build(units, **built, unit_flags={"off.c": [OFF]})  # type: ignore[arg-type]
+    found = verdict(path, "stack-protector")
+    assert found.outcome is Outcome.FAIL
+    assert [culprit.rpartition("/")[2] for culprit in found.culprits] == ["off.c: off()"]
+    again = build(units, **built, unit_flags={"off.c": [OFF, ON]})  # type: ignore[arg-type]
+    assert verdict(again, "stack-protector").outcome is not Outcome.FAIL
+
+
+def test_vectors_and_functions_that_never_return_are_no_proof(build: CompileC, verdict: VerdictOf) -> None:
+    """The compiler protects no SIMD value; and a function without return needs no check."""
+    vector = "typedef int v4 __attribute__((vector_size(16))); v4 add(v4 a, v4 b) { v4 sum = a + b; return sum; }"
+    path = build(vector, kind="object", flags=["-O0", "-g", ON])
+    assert verdict(path, "stack-protector").outcome is Outcome.UNKNOWN
+    leaves = "#include <stdlib.h>\nvoid fill(char *); void go(void) { char b[64]; fill(b); exit(0); }"
+    path = build(leaves, kind="object", flags=["-O2", "-g", ON])
+    assert verdict(path, "stack-protector").outcome is not Outcome.FAIL
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

@@ -201,3 +201,21 @@ def test_second_opinion_agrees(good: Path) -> None:
     result = run("inspect", "--second-opinion", "PROGRAM", "libSHARED.so", "AB.a", "--check", "pie", cwd=good)
     assert result.returncode == 0
     assert "disagree" not in result.stdout
+
+
+def test_profile(broken: Path, tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text("[checks]\npie = {}\n")
+    for words, status in (
+        (["--profile", "kms-6.7"], 1),
+        (["--profile", "kms-6.6"], 0),
+        (["--profile", "kms-6.6", "--check", "bind-now"], 1),
+        (["--profile", tmp_path / "ours.toml"], 0),
+    ):
+        assert run("inspect", "PROGRAM", *words, cwd=broken).returncode == status
+    (entry,) = document("PROGRAM", "--profile", tmp_path / "ours.toml", cwd=broken)["artifacts"]
+    assert [verdict["check"] for verdict in entry["verdicts"]] == ["pie"]
+    nothing = run("inspect", "plugin.so", "--profile", tmp_path / "ours.toml", cwd=broken)
+    assert (nothing.returncode, nothing.stderr) == (2, "error: nothing that the required checks apply to\n")
+    wrong = run("inspect", "PROGRAM", "--profile", "kms-6.8", cwd=broken)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: unknown profile 'kms-6.8'; did you mean 'kms-6.7'?\n"

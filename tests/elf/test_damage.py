@@ -125,27 +125,20 @@ def test_truncated_file_without_section_headers(
 
 
 def test_truncated_archive(form: Callable[[str], Path], tmp_path: Path) -> None:
-    """An archive cut between two members is a shorter archive; cut anywhere else it is damaged."""
+    """Cut anywhere, between two members too: the symbol index still names what is gone."""
     data = form("archive").read_bytes()
-    boundaries, position = {0: 0}, 8
-    members = 0
+    boundaries, position = {0}, 8
     while position < len(data):
-        special = data[position : position + 16].strip() in (b"/", b"//")
         position += 60 + int(data[position + 48 : position + 58])
-        members += not special
-        boundaries[position] = members
+        boundaries.add(position)
         position += position & 1
-        boundaries[position] = members
+        boundaries.add(position)
     cuts = {cut for at in boundaries for cut in range(at - 2, at + 3)} | set(range(0, len(data), len(data) // 200))
     cuts |= {at + extra for at in boundaries for extra in (16, 48, 58, 59, 60, 61)}
     path = tmp_path / "file.a"
     for cut in sorted(cut for cut in cuts if 0 <= cut < len(data)):
         path.write_bytes(data[:cut])
-        report = judged(path)
-        if boundaries.get(cut):
-            assert len(report.members) == boundaries[cut]
-        else:
-            assert report.artifact.error, f"cut at {cut:#x} of {len(data):#x}"
+        assert judged(path).artifact.error, f"cut at {cut:#x} of {len(data):#x}"
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -76,8 +76,10 @@ class User:
 
 
 @pytest.fixture
-def user(pytester: pytest.Pytester, sample_project: SampleProject) -> User:
+def user(pytester: pytest.Pytester, sample_project: SampleProject, monkeypatch: pytest.MonkeyPatch) -> User:
     """A folder of a user's, empty at first."""
+    for name in ("CI", "BUILD_NUMBER"):  # with these pytest repeats whole messages in its short summary
+        monkeypatch.delenv(name, raising=False)
     return User(pytester, sample_project)
 
 

@@ -113,6 +113,7 @@ def test_glob_without_a_match_is_an_error(user: User, globs: str) -> None:
     [
         ("profil='kms-6.7'", "takes globs, profile= and checks=, not profil="),
         ("profile='kms-6.7'", "takes globs, profile= and checks=: at least one glob, each a text or a path"),
+        ("'build/PROGRAM', checks='relro'", "checks='relro': expected a list of strings"),
         ("None", "takes globs, profile= and checks=: at least one glob, each a text or a path"),
     ],
 )
@@ -121,7 +122,7 @@ def test_wrong_marker_is_one_line(user: User, marker: str, message: str) -> None
     user.pytester.makepyfile(f"import pytest\n@pytest.mark.hardening({glob}{marker})\ndef test_it(artifact): pass")
     result = user.pytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*.py::test_it: @pytest.mark.hardening {message}"])
+    result.stdout.fnmatch_lines([f"*.py::test_it: @pytest.mark.hardening*{message}"])
     result.stdout.no_fnmatch_line("*pluggy/*")
 
 
@@ -201,3 +202,41 @@ def test_hardening_fixture_follows_the_options(user: User) -> None:
     result.assert_outcomes(errors=1, deselected=3)
     result.stdout.fnmatch_lines(["unknown profile 'kms-6.8'; did you mean 'kms-6.7'?"])
     result.stdout.no_fnmatch_line("*pytest_hardening/*")
+
+
+def test_marker_without_the_fixture_is_an_error(user: User) -> None:
+    user.build()
+    user.pytester.makepyfile(
+        test_function="""
+        import pytest
+
+        @pytest.mark.hardening("build/PROGRAM", profile="kms-6.7")
+        def test_it(): pass
+        """,
+        test_method="""
+        import unittest
+        import pytest
+
+        @pytest.mark.hardening("build/PROGRAM", profile="kms-6.7")
+        class TestIt(unittest.TestCase):
+            def test_it(self): pass
+        """,
+    )
+    message = "a test with @pytest.mark.hardening must take the fixture `artifact`"
+    result = user.pytest("test_function.py")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"test_function.py::test_it: {message}"])
+    result = user.pytest("test_method.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_profile_of_a_marker_is_relative_to_the_root(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user.build()
+    user.pytester.makeini("[pytest]")
+    (user.path / "ours.toml").write_text("[checks]\npie = {}\n")
+    user.pytester.makepyfile(
+        "import pytest\n@pytest.mark.hardening('build/PROGRAM', profile='ours.toml')\ndef test_it(artifact): pass"
+    )
+    monkeypatch.chdir(user.path / "build")
+    user.pytest("..").assert_outcomes(passed=1)

@@ -128,6 +128,13 @@ def test_report_without_a_path_is_a_mistake(user: User) -> None:
     assert not (user.path / "report.json").exists()
 
 
+def test_empty_path_is_a_mistake(user: User) -> None:
+    for words in (["--hardening="], ["--hardening", ""], ["--hardening", "build", "--hardening="]):
+        result = user.pytest(*words)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --hardening needs the path of a file or folder: its value is empty"])
+
+
 def test_help_names_every_option(user: User) -> None:
     text = str(user.pytest("--help").stdout)
     for name in ("", "-profile", "-check", "-report", "-strict", "-objects"):

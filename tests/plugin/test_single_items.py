@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def test_check_that_the_file_has_not(user: User, check: str) -> None:
 def test_damaged_file_by_name(user: User) -> None:
     build = user.build()
     (build / "cut.so").write_bytes((build / "libSHARED.so").read_bytes()[:5000])
-    run = user.run("--hardening", "build", "build/cut.so")
+    run = user.run("build/cut.so")
     assert set(run.errors) == {"build/cut.so"}
     assert run.verdicts == {}
     run.result.assert_outcomes(failed=1)
@@ -104,3 +105,51 @@ def test_other_files_stay_pytests_business(user: User) -> None:
     result = user.pytest("--hardening", "build", "notes")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: not found: */notes"])
+
+
+@WORKERS
+def test_a_glob_that_the_shell_expanded(user: User, workers: tuple[str, ...]) -> None:
+    """`--hardening build/*.so` arrives as `--hardening build/a.so build/b.so`: both are judged."""
+    user.build("broken", "bind-now")
+    files = ["broken/libSHARED.so", "broken/plugin.so"]
+    options = ["--hardening-check", "bind-now", *workers]
+    run = user.run("--hardening", *files, *options, subprocess=True)
+    assert run.verdicts == {f"{file}::bind-now": "fail" for file in files}
+    run = user.run("--hardening", "broken", files[1], *options, subprocess=True)  # once each, not twice
+    assert len(run.verdicts) == 4
+    run.result.assert_outcomes(failed=4)
+
+
+@WORKERS
+def test_ids_pick_and_plain_paths_are_judged_whole(user: User, workers: tuple[str, ...]) -> None:
+    user.build()
+    run = user.run(
+        "--hardening", "build", "build/PROGRAM::pie", "build/HOST", "--hardening-check", "pie",
+        "--hardening-check", "relro", *workers, subprocess=True,
+    )  # fmt: skip
+    assert set(run.verdicts) == {"build/PROGRAM::pie", "build/HOST::pie", "build/HOST::relro"}
+
+
+@WORKERS
+def test_named_file_that_no_required_check_applies_to(user: User, workers: tuple[str, ...]) -> None:
+    build = user.build()
+    pie = ["--hardening-check", "pie", *workers]
+    for words in (["--hardening=build/PROGRAM", "--hardening=build/plugin.so"], ["build/PROGRAM", "build/plugin.so"]):
+        run = user.run(*words, *pie, subprocess=True)
+        run.result.assert_outcomes(passed=1)
+        assert run.result.ret == pytest.ExitCode.OK
+        reason = "none of the required checks applies to a file of kind module (pie)"
+        run.result.stdout.fnmatch_lines([f"- build/plugin.so: {reason}"])
+        run.result.stdout.fnmatch_lines(["*1 passed, 1 not applicable in*"])
+    alone = user.run("build/plugin.so", *pie, subprocess=True)
+    alone.result.assert_outcomes(failed=1)
+    alone.result.stdout.fnmatch_lines(["build/plugin.so: nothing in it that the required checks apply to (pie)"])
+    run = user.run("--hardening", "build", *pie, subprocess=True)
+    run.result.assert_outcomes(passed=2)
+    run.result.stdout.fnmatch_lines(["left out: files that no required check applies to (4), objects (10)"])
+    subprocess.run(["objcopy", "--only-keep-debug", build / "PROGRAM", build / "PROGRAM.debug"], check=True)
+    debug = "build/PROGRAM.debug"
+    for words in (["--hardening=build/PROGRAM", f"--hardening={debug}"], ["build/PROGRAM", debug]):
+        run = user.run(*words, *pie, subprocess=True)
+        run.result.assert_outcomes(passed=1, failed=1)
+        assert run.errors == {debug: "a detached debug file: judge the file it was split from"}

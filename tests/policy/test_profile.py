@@ -191,3 +191,7 @@ def test_narrowed() -> None:
     }
     with pytest.raises(PolicyError, match="unknown check 'relo'; did you mean 'relro'"):
         load_profile("kms-6.6").narrowed(["relo"])
+    with pytest.raises(PolicyError, match="checks='relro': expected a list of strings"):
+        load_profile("kms-6.6").narrowed("relro")
+    with pytest.raises(PolicyError, match="checks names no check"):
+        load_profile("kms-6.6").narrowed([])

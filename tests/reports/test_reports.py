@@ -14,7 +14,7 @@ import pytest
 from pytest_hardening.model import ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
 from pytest_hardening.reports.document import SCHEMA_VERSION, write_document
 from pytest_hardening.reports.listing import listing
-from pytest_hardening.reports.message import message
+from pytest_hardening.reports.message import message, with_fix
 from pytest_hardening.reports.table import table
 
 FAILED = Verdict(
@@ -165,10 +165,18 @@ def test_schema_lists_every_kind_and_outcome(schema: dict[str, Any]) -> None:
     assert set(definitions["verdict"]["properties"]["outcome"]["enum"]) == {outcome.value for outcome in Outcome}
 
 
+def test_summary_with_its_remedy() -> None:
+    assert with_fix("no symbols", "do not strip it") == "no symbols (fix: do not strip it)"
+    assert with_fix("no symbols", "") == "no symbols"
+
+
 def test_report_parts() -> None:
     report = Report((ENTRY, MEMBER))
     assert (report.artifact, report.members) == (ENTRY, (MEMBER,))
     assert report.verdict("pic") is FAILED
-    with pytest.raises(KeyError):
-        report.verdict("relro")
+    with pytest.raises(KeyError, match=r"no verdict of 'pick'; there are: .*pic.*; did you mean 'pic'"):
+        report.verdict("pick")
+    damaged = Report((ArtifactReport("x.so", None, Kind.NOT_ELF, "", "empty file"),))
+    with pytest.raises(KeyError, match=r"no verdict of 'pic': x\.so: empty file"):
+        damaged.verdict("pic")
     assert (ENTRY.name, MEMBER.name) == ("lib/A.a", "lib/A.a(A.o)")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,3 +278,12 @@ def test_contradictions_are_named(builder: Builder, gcc: Compiler, tmp_path: Pat
     assert "have the same name 'source.c'" in message(E_C, name="source.c")
     assert "unknown kind 'library'" in message(E_C, kind="library")
     assert "the object to link does not exist" in message(E_C, objects=[tmp_path / "x.o"])
+
+
+@pytest.mark.parametrize("argument", ["flags", "link_flags", "objects"])
+def test_one_text_is_no_list_of_flags(builder: Builder, gcc: Compiler, argument: str) -> None:
+    arguments: dict[str, Any] = {argument: "-O2 -g"}
+    with pytest.raises(BuildError, match=f"^{argument}='-O2 -g': expected a list of strings"):
+        builder.compile(gcc, PROGRAM, **arguments)
+    with pytest.raises(BuildError, match=r"^unit_flags\['source.c'\]='-O2': expected a list of strings"):
+        builder.compile(gcc, PROGRAM, unit_flags={"source.c": "-O2"})
