@@ -50,12 +50,12 @@ class StackProtector(Check):
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if facts.bytecode:
             return frozenset()
-        wanted = {Need.SWITCHED_OFF_ARRAYS, Need.IMPORTS}
         if facts.kind.is_static:
-            wanted.remove(Need.IMPORTS)
-        elif facts.imports is not None and not self._canary(facts) and not facts.switched_off_arrays:
-            wanted.add(Need.STACK_ARRAYS)
-        return frozenset(wanted)
+            return frozenset({Need.SWITCHED_OFF_ARRAYS})
+        if facts.imports is None:
+            return frozenset({Need.IMPORTS})
+        # a canary somewhere: only recorded flags tell of units without; none at all: any array does
+        return frozenset({Need.SWITCHED_OFF_ARRAYS if self._canary(facts) else Need.STACK_ARRAYS})
 
     def inapplicable(self, facts: ElfFacts) -> str:
         if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:

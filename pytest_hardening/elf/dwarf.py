@@ -20,9 +20,9 @@ from .source import SourceStream
 __all__ = ["stack_arrays"]
 
 _MOST_FOUND = 16
-_MOST_ENTRIES = 60_000  # debugging information entries, about a second
-_MANY_ENTRIES = 10_000
-_MOST_BYTES = 16 << 20
+_MOST_ENTRIES = 15_000  # debugging information entries, a third of a second
+_MANY_BYTES = 1 << 20
+_MOST_BYTES = 12 << 20
 _SHF_COMPRESSED = 0x800
 # DW_LANG_* of C and C++ (DWARF 5, table 7.17, and the list of languages at dwarfstd.org)
 _C_FAMILY = frozenset((0x01, 0x02, 0x04, 0x0C, 0x1A, 0x1D, 0x21, 0x2B, 0x2C, 0x3A, 0x3B))
@@ -41,8 +41,8 @@ def stack_arrays(image: Image, *, switched_off: bool) -> tuple[StackArray, ...]:
     """
     debug = [section for section in image.sections if section.name.startswith(".debug_")]
     names = {section.name for section in debug}
-    too_large = sum(section.size for section in debug) > _MOST_BYTES
-    if ".debug_info" not in names or too_large or any(section.flags & _SHF_COMPRESSED for section in debug):
+    total = sum(section.size for section in debug)
+    if ".debug_info" not in names or total > _MOST_BYTES or any(section.flags & _SHF_COMPRESSED for section in debug):
         return ()
     found: list[StackArray] = []
     budget = [_MOST_ENTRIES]
@@ -50,7 +50,7 @@ def stack_arrays(image: Image, *, switched_off: bool) -> tuple[StackArray, ...]:
     # list of what it raises then: AssertionError and OverflowError are among it
     with suppress(Exception):
         _search(image, found, budget, _is_off if switched_off else _is_not_on)
-    if budget[0] < _MOST_ENTRIES - _MANY_ENTRIES:
+    if total > _MANY_BYTES:
         gc.collect()  # pyelftools' entries refer to each other in circles: 20 MB of a large program
     return tuple(found)
 
