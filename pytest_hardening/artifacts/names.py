@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..elf.image import printable
+
 __all__ = ["display", "shown"]
 
 
@@ -12,10 +14,7 @@ def shown(name: str | bytes) -> str:
 
     A backslash is doubled, so that two names are never shown alike.
     """
-    text = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return printable(os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace"))
 
 
 def display(path: str, base: str) -> str:

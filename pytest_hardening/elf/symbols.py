@@ -178,15 +178,21 @@ def _highest_relocated_symbol(image: Image) -> int:
 def imports_of_image(image: Image, machine: Machine) -> Imports:
     """Undefined symbols of a linked file, and those that it calls through PLT slots."""
     table = dynamic_symbols(image)
+    names, defined = _names(table)
+    return Imports(names, frozenset(_called(image, machine, table)), defined)
+
+
+def _names(table: SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
+    """The undefined symbols, and the functions that other files can reach."""
     names, defined = set(), set()
     for symbol in table:
         if symbol.name == 0:
             continue
         if symbol.shndx == elf.SHN_UNDEF:
             names.add(table.name(symbol))
-        elif symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC):
+        elif symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC) and symbol.info >> 4 != elf.STB_LOCAL:
             defined.add(table.name(symbol))
-    return Imports(frozenset(names), frozenset(_called(image, machine, table)), frozenset(defined))
+    return frozenset(names), frozenset(defined)
 
 
 def _called(image: Image, machine: Machine, table: SymbolTable) -> Iterator[str]:
@@ -231,19 +237,12 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
 def imports_of_object(image: Image, machine: Machine) -> Imports:
     """Undefined symbols of an object file, and those that a call relocation names."""
     table = symbol_section(image)
-    names, defined = set(), set()
-    for symbol in table:
-        if symbol.name == 0:
-            continue
-        if symbol.shndx == elf.SHN_UNDEF:
-            names.add(table.name(symbol))
-        elif symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC) and symbol.info >> 4 != elf.STB_LOCAL:
-            defined.add(table.name(symbol))
+    names, defined = _names(table)
     calls: set[str] = set()
     for target, relocations in object_relocations_by_section(image):
         if target.executable:
             calls.update(table.name_at(r.symbol) for r in relocations if r.type in machine.call_types)
-    return Imports(frozenset(names), frozenset(calls), frozenset(defined))
+    return Imports(names, frozenset(calls), defined)
 
 
 def units_of(image: Image) -> tuple[str, ...]:
