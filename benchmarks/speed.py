@@ -21,6 +21,14 @@ from dataclasses import dataclass
 from files import system_files
 
 _BATCH = 2000  # arguments per command line
+# a process's peak memory starts at that of the process that started it: this one is small
+_LAUNCHER = """
+import os, sys
+nowhere = os.open(os.devnull, os.O_WRONLY)
+actions = [(os.POSIX_SPAWN_DUP2, nowhere, 1), (os.POSIX_SPAWN_DUP2, nowhere, 2)]
+process = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=actions)
+print(os.wait4(process, 0)[2].ru_maxrss)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +57,12 @@ def tools() -> list[Tool]:
 def run(tool: Tool, files: Sequence[str]) -> Timing:
     """Run a tool over files; its exit status says what it thinks of the files and is ignored."""
     peak, start = 0, time.perf_counter()
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing, open(os.devnull, "w") as nowhere:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:
         listing.write("\n".join(files) + "\n")
         listing.flush()
         for command in _commands(tool, files, listing.name):
-            process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
-            _, _, usage = os.wait4(process.pid, 0)
-            process.returncode = 0
-            peak = max(peak, usage.ru_maxrss)
+            launched = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command]
+            peak = max(peak, int(subprocess.run(launched, stdout=subprocess.PIPE, check=True).stdout))
     return Timing(time.perf_counter() - start, peak)
 
 

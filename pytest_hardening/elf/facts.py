@@ -103,7 +103,8 @@ class Imports:
     names: all of them.
     calls: those that are the target of a relocation which only a direct call leaves, and whose address is not taken
     by code without -fPIE: there the same relocation serves both.
-    defined: functions that the file defines and exports.
+    defined: functions that the file defines and exports, of those whose name begins with an underscore: names of
+    runtimes and mangled names.
     """
 
     names: frozenset[str]

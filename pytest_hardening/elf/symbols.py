@@ -75,6 +75,10 @@ class SymbolTable:
     def name(self, symbol: RawSymbol) -> str:
         return string_at(self._names, symbol.name)
 
+    def begins_with_underscore(self, symbol: RawSymbol) -> bool:
+        """Whether the name does, without the cost of reading it."""
+        return self._names[symbol.name : symbol.name + 1] == b"_"
+
     def name_at(self, index: int) -> str:
         """The name of a symbol by its index; ArtifactError when there is none."""
         return self.name(self[index])
@@ -183,14 +187,18 @@ def imports_of_image(image: Image, machine: Machine) -> Imports:
 
 
 def _names(table: SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
-    """The undefined symbols, and the functions that other files can reach."""
+    """The undefined symbols, and the functions with reserved names that other files can reach."""
     names, defined = set(), set()
     for symbol in table:
         if symbol.name == 0:
             continue
         if symbol.shndx == elf.SHN_UNDEF:
             names.add(table.name(symbol))
-        elif symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC) and symbol.info >> 4 != elf.STB_LOCAL:
+        elif (
+            symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC)
+            and symbol.info >> 4 != elf.STB_LOCAL
+            and table.begins_with_underscore(symbol)
+        ):
             defined.add(table.name(symbol))
     return frozenset(names), frozenset(defined)
 
