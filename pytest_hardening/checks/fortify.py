@@ -66,7 +66,7 @@ class Fortify(Check):
             return frozenset()
         wanted = {Need.IMPORTS}
         if facts.imports is not None and _plain_calls(facts.imports, parameters["level"]):
-            wanted.add(Need.UNITS)
+            wanted.add(Need.SOURCE_FILES)
         return frozenset(wanted)
 
     def inapplicable(self, facts: ElfFacts) -> str:
@@ -155,7 +155,7 @@ def _doubt(facts: ElfFacts) -> str:
             return f"part of the file is {language}"
     if facts.libc == "bionic":
         return "bionic does not replace them"
-    runtime = next((unit for unit in facts.units or () if unit.startswith("libgcov")), "")
+    runtime = next((unit for unit in facts.source_files or () if unit.startswith("libgcov")), "")
     symbols = facts.imports.names | facts.imports.defined if facts.imports is not None else frozenset()
     if runtime or any(name.startswith(_RUNTIMES) for name in symbols):
         return "a coverage or sanitizer runtime calls them too"
@@ -174,7 +174,7 @@ def _has_cplusplus(facts: ElfFacts, needed: tuple[str, ...]) -> bool:
     return (
         any(name.startswith(("libstdc++", "libc++")) for name in needed)
         or any(name.startswith("_Z") for name in symbols)
-        or any(unit.endswith(_CPLUSPLUS_SUFFIXES) for unit in facts.units or ())
+        or any(unit.endswith(_CPLUSPLUS_SUFFIXES) for unit in facts.source_files or ())
     )
 
 

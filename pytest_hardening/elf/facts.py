@@ -13,19 +13,25 @@ from .machines import Machine
 
 __all__ = [
     "ENTRY",
+    "Calls",
     "Dynamic",
     "ElfFacts",
     "EntryPoint",
+    "FunctionFinding",
     "Got",
     "Imports",
+    "LibraryCall",
     "Need",
     "ObjectRelocations",
     "Properties",
     "Reference",
     "Section",
     "StackArray",
+    "StackUse",
     "TextRelocation",
     "TextRelocations",
+    "Unit",
+    "Units",
 ]
 
 
@@ -33,7 +39,10 @@ class Need(Enum):
     """A group of facts that costs something to read; a check asks for what it needs, when it needs it."""
 
     IMPORTS = "undefined symbols and the calls to them"
-    UNITS = "names of the source files"
+    SOURCE_FILES = "names of the source files in the symbol table"
+    UNITS = "translation units and the flags on record"
+    STACK_USE = "what functions do with their stack frames, from their code"
+    CALLS = "which function calls which C library function, from the code"
     TEXT_RELOCATIONS = "run-time relocations in segments that are not writable"
     GOT = "addresses of the slots that the loader fills"
     ENTRY_POINTS = "first instructions of the global functions"
@@ -194,6 +203,132 @@ class StackArray(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """One translation unit, as far as the file records it.
+
+    Parameters
+    ----------
+    name: the source file as it was given to the compiler, or its base name; empty where only flags are on record.
+    language: "c", "c++", "objective-c", "assembler", "fortran", "ada", "go", "rust", "d" ...; empty when unknown.
+    compiler: "gcc", "clang", "tcc", "rustc", "go" ...; empty when unknown. version: its version, "12.2.0".
+    flags: code generation options on record, in their order; None where the compiler recorded none.
+    ranges: half-open address ranges of its code; empty for object files and where the file does not tell.
+    source: where this stands: "DWARF", ".GCC.command.line", "annobin note", "symbol table".
+    """
+
+    name: str
+    language: str = ""
+    compiler: str = ""
+    version: str = ""
+    flags: tuple[str, ...] | None = None
+    ranges: tuple[tuple[int, int], ...] = ()
+    source: str = ""
+
+    @property
+    def is_c_family(self) -> bool:
+        """Whether the mitigations of C compilers apply to it."""
+        return self.language in ("c", "c++", "objective-c", "objective-c++")
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The translation units of a file.
+
+    Parameters
+    ----------
+    found: all that were read, in the file's order.
+    unread: why others may be missing, one sentence each: split or compressed debug information, limits.
+    """
+
+    found: tuple[Unit, ...]
+    unread: tuple[str, ...] = ()
+
+    def at(self, address: int) -> Unit | None:
+        """The unit that an address belongs to. An object file with one unit needs no ranges."""
+        for unit in self.found:
+            if any(start <= address < end for start, end in unit.ranges):
+                return unit
+        return self.found[0] if len(self.found) == 1 and not self.found[0].ranges else None
+
+
+class FunctionFinding(NamedTuple):
+    """A function, and what was seen in it.
+
+    Parameters
+    ----------
+    function: its symbol; empty where the file is stripped.
+    address, size: of its code, in bytes. In object files the offset in its section.
+    unit: the source file it comes from; empty when unknown.
+    what: a phrase that follows the function's name: "passes the address of a local to strcpy()".
+    """
+
+    function: str
+    address: int
+    size: int
+    unit: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackUse:
+    """What the functions of the file's own code do with their stack frames. Start files and, in static files, the C
+    library's functions are left out.
+
+    Parameters
+    ----------
+    functions: how many were looked at.
+    protected: how many check a canary.
+    unprotected: the first ones that check none although they hold an array, or let the address of a local out of hand.
+    unprotected_count: how many there are of these.
+    doubtful: how many check none and take the address of a local for a purpose that is not clear.
+    probed: how many probe the stack while they allocate it.
+    unprobed: the first ones that allocate a page or more without touching it. unprobed_count: how many.
+    incomplete: why not all code could be looked at; empty when it was.
+    """
+
+    functions: int
+    protected: int
+    unprotected: tuple[FunctionFinding, ...]
+    unprotected_count: int
+    doubtful: int
+    probed: int
+    unprobed: tuple[FunctionFinding, ...]
+    unprobed_count: int
+    incomplete: str = ""
+
+
+class LibraryCall(NamedTuple):
+    """A call of a function of another file, by name.
+
+    Parameters
+    ----------
+    callee: "printf", "__strcpy_chk" ...
+    function, address, unit: who calls, see `FunctionFinding`; the address is that of the calling function.
+    size: for `__*_chk`: "constant" or "computed", how the argument that holds the object's size is made; else empty.
+    """
+
+    callee: str
+    function: str
+    address: int
+    unit: str
+    size: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls of the functions that FORTIFY knows, checked and plain; each pair of function and callee once.
+
+    Parameters
+    ----------
+    found: the first thousands of them.
+    incomplete: why not all code could be looked at; empty when it was.
+    """
+
+    found: tuple[LibraryCall, ...]
+    incomplete: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ElfFacts:
     """One ELF file. Groups named in `Need` are None until they were asked for.
 
@@ -225,7 +360,10 @@ class ElfFacts:
     bytecode: bool
     known: frozenset[Need] = frozenset()
     imports: Imports | None = None
-    units: tuple[str, ...] | None = None
+    source_files: tuple[str, ...] | None = None
+    units: Units | None = None
+    stack_use: StackUse | None = None
+    calls: Calls | None = None
     text_relocations: TextRelocations | None = None
     got: Got | None = None
     entry_points: tuple[EntryPoint, ...] | None = None

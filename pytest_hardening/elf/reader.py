@@ -166,10 +166,10 @@ def _imports(image: Image, facts: ElfFacts) -> Any:
     return read(image, facts.machine)
 
 
-def _units(image: Image, facts: ElfFacts) -> Any:
-    from .symbols import units_of
+def _source_files(image: Image, facts: ElfFacts) -> Any:
+    from .symbols import source_files
 
-    return units_of(image)
+    return source_files(image)
 
 
 def _text_relocations(image: Image, facts: ElfFacts) -> Any:
@@ -216,7 +216,7 @@ def _switched_off_arrays(image: Image, facts: ElfFacts) -> Any:
 
 _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts], Any]]] = {
     Need.IMPORTS: ("imports", _imports),
-    Need.UNITS: ("units", _units),
+    Need.SOURCE_FILES: ("source_files", _source_files),
     Need.TEXT_RELOCATIONS: ("text_relocations", _text_relocations),
     Need.GOT: ("got", _got),
     Need.ENTRY_POINTS: ("entry_points", _entry_points),

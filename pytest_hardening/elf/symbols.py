@@ -22,7 +22,7 @@ __all__ = [
     "imports_of_image",
     "imports_of_object",
     "symbol_section",
-    "units_of",
+    "source_files",
 ]
 
 _MOST_ENTRIES = 64
@@ -253,7 +253,7 @@ def imports_of_object(image: Image, machine: Machine) -> Imports:
     return Imports(names, frozenset(calls), defined)
 
 
-def units_of(image: Image) -> tuple[str, ...]:
+def source_files(image: Image) -> tuple[str, ...]:
     """The source files that were compiled, as the symbol table names them; empty where it is stripped."""
     table = symbol_section(image)
     return tuple(dict.fromkeys(table.name(symbol) for symbol in table if symbol.info & 15 == elf.STT_FILE))
