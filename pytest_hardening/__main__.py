@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         help="judge by what this profile requires, as the gate does (default: all checks)",
     )
     inspect.add_argument("--objects", action="store_true", help="also judge object files found in folders")
+    inspect.add_argument(
+        "--debug-root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look for the debug files of stripped files here and beside them (repeatable), e.g. /usr/lib/debug",
+    )
     inspect.add_argument("--members", action="store_true", help="list members of static archives (json always does)")
     inspect.add_argument(
         "--second-opinion",
@@ -109,11 +116,14 @@ def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
 
         profile = load_profile(options.profile)
         requests = (profile if options.check is None else profile.narrowed(options.check)).checks
+    for root in options.debug_root:
+        if not os.path.isdir(root):
+            raise PolicyError(f"--debug-root needs a folder: {root!r} is none")
     found = discover(options.paths, objects=options.objects)
     for path, reason in found.problems:
         yield ArtifactReport(path, None, Kind.NOT_ELF, "", reason)
     for artifact in found.artifacts:
-        for entry in judge(artifact, requests):
+        for entry in judge(artifact, requests, tuple(options.debug_root)):
             if options.second_opinion and entry.member is None and entry.error is None:
                 from .elf.second_opinion import disagreements
 
@@ -136,7 +146,7 @@ def _explain(options: argparse.Namespace) -> int:
         return 0
     if options.check is None:
         for name in CHECK_NAMES:
-            print(f"{name:18}{get_check(name).manual().splitlines()[0]}")
+            print(f"{name:20}{get_check(name).manual().splitlines()[0]}")
         return 0
     print(manual_page(get_check(options.check)), end="")
     return 0

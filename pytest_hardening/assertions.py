@@ -143,10 +143,10 @@ def assert_hardened(
     return require(path, rules, unknown=unknown)
 
 
-def require(path: Subject, profile: Profile, *, unknown: OnUnknown) -> Report:
+def require(path: Subject, profile: Profile, *, unknown: OnUnknown, debug_roots: tuple[str, ...] = ()) -> Report:
     """What `assert_hardened` does, for a profile that is loaded."""
     __tracebackhide__ = True
-    report = _inspect(path, profile.checks)
+    report = _inspect(path, profile.checks, debug_roots)
     rejected = [verdict for verdict in report.artifact.verdicts if _rejects(verdict, unknown)]
     if rejected:
         names = ", ".join(verdict.check for verdict in rejected)
@@ -165,12 +165,12 @@ def _assert(path: Subject, check: str, unknown: OnUnknown, **parameters: Any) ->
     return verdict
 
 
-def _inspect(path: Subject, checks: Mapping[str, Mapping[str, Any]]) -> Report:
+def _inspect(path: Subject, checks: Mapping[str, Mapping[str, Any]], debug_roots: tuple[str, ...] = ()) -> Report:
     __tracebackhide__ = True
     from .engine import inspect
 
     try:
-        report = inspect(path, checks)
+        report = inspect(path, checks, debug_roots)
     except PolicyError as error:
         raise PolicyError(str(error)) from None  # a traceback that ends at the caller
     if report.artifact.error is not None:

@@ -11,10 +11,11 @@ from .artifacts.discovery import artifact_at
 from .checks.base import Check
 from .checks.members import Summary
 from .checks.registry import CHECK_NAMES, get_check
+from .elf.debug_files import debug_folders
 from .elf.reader import ElfReader
 from .elf.source import Source
 from .errors import ArtifactError
-from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
+from .model import Artifact, ArtifactReport, Kind, Report, Verdict
 
 __all__ = ["Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_of"]
 
@@ -48,13 +49,17 @@ def requests_of(checks: Mapping[str, Mapping[str, Any]] | Iterable[str] | None =
     return {name: get_check(name).settings(wanted[name]) for name in CHECK_NAMES if name in wanted}
 
 
-def inspect(path: str | os.PathLike[str], checks: Requests | Iterable[str] | None = None) -> Report:
+def inspect(
+    path: str | os.PathLike[str], checks: Requests | Iterable[str] | None = None, debug_roots: tuple[str, ...] = ()
+) -> Report:
     """Judge one file.
 
     Parameters
     ----------
     path: an ELF file or a static archive; links are followed.
     checks: which checks, with which parameters; by default all, with their strictest usual parameters.
+    debug_roots: folders in which debug files of stripped files are looked for, besides the file's own; without any,
+        no other file is opened.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def inspect(path: str | os.PathLike[str], checks: Requests | Iterable[str] | Non
     ------
     PolicyError: a check or a parameter is unknown.
     """
-    entries = list(judge(artifact_of(path), requests_of(checks)))
+    entries = list(judge(artifact_of(path), requests_of(checks), debug_roots))
     return Report((entries[-1], *entries[:-1]))
 
 
@@ -74,7 +79,7 @@ def artifact_of(path: str | os.PathLike[str]) -> Artifact:
     return path if isinstance(path, Artifact) else artifact_at(os.fspath(path))
 
 
-def judge(artifact: Artifact, requests: Requests) -> Iterator[ArtifactReport]:
+def judge(artifact: Artifact, requests: Requests, debug_roots: tuple[str, ...] = ()) -> Iterator[ArtifactReport]:
     """The members of a static archive one by one, and last the artifact itself.
 
     Members come first so that an archive's verdict needs no memory of theirs.
@@ -84,7 +89,7 @@ def judge(artifact: Artifact, requests: Requests) -> Iterator[ArtifactReport]:
             if is_archive(source):
                 yield from _judge_archive(artifact, source, requests)
             else:
-                yield _judge_elf(artifact, None, source, requests)
+                yield _judge_elf(artifact, None, source, requests, debug_folders(artifact.path, debug_roots))
     except ArtifactError as error:
         yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error))
     except Exception as error:
@@ -100,6 +105,8 @@ def kind_of(artifact: Artifact) -> Kind:
     """
     try:
         with Source.open(artifact.path) as source:
+            if _is_bitcode(source):
+                return Kind.OBJECT
             if not is_archive(source):
                 return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
             if not members(source, artifact.path):
@@ -119,7 +126,7 @@ def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> It
     elf_members = 0
     for member in listed:
         entry = _judge_member(artifact, source, member, requests)
-        elf_members += entry.kind is not Kind.NOT_ELF or bool(entry.verdicts)
+        elf_members += entry.kind is not Kind.NOT_ELF
         if entry.error is not None:
             broken.append(f"{member.name}: {entry.error}")
         if entry.machine:
@@ -141,26 +148,37 @@ def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> It
 def _judge_member(artifact: Artifact, source: Source, member: ArchiveMember, requests: Requests) -> ArtifactReport:
     try:
         with open_member(source, member) as content:
-            if content.size >= 4 and content.read(0, 4) in _BITCODE:
-                summary = "LLVM bitcode: its code is generated at link time"
-                verdicts = tuple(Verdict(name, Outcome.UNKNOWN, summary) for name in requests)
-                return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", None, verdicts)
             return _judge_elf(artifact, member.name, content, requests)
     except ArtifactError as error:
         return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", str(error))
 
 
-def _judge_elf(artifact: Artifact, member: str | None, source: Source, requests: Requests) -> ArtifactReport:
+def _judge_elf(
+    artifact: Artifact, member: str | None, source: Source, requests: Requests, folders: tuple[str, ...] = ()
+) -> ArtifactReport:
+    if _is_bitcode(source):
+        verdicts = tuple(_of_bitcode(get_check(name)) for name in requests)
+        return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts)
     kind, machine = Kind.NOT_ELF, ""
     try:
-        reader = ElfReader(source, member or os.path.basename(artifact.path), artifact.build_root)
-        kind, machine = reader.facts.kind, reader.facts.machine.name
-        verdicts = tuple(_evaluate(reader, get_check(name), parameters) for name, parameters in requests.items())
+        with ElfReader(source, member or os.path.basename(artifact.path), artifact.build_root, folders) as reader:
+            kind, machine = reader.facts.kind, reader.facts.machine.name
+            verdicts = tuple(_evaluate(reader, get_check(name), parameters) for name, parameters in requests.items())
     except ArtifactError as error:
         return ArtifactReport(artifact.display, member, kind, machine, str(error))
     except Exception as error:
         return ArtifactReport(artifact.display, member, kind, machine, _unexpected(error))
     return ArtifactReport(artifact.display, member, kind, machine, None, verdicts)
+
+
+def _is_bitcode(source: Source) -> bool:
+    """Whether it is what clang -flto writes instead of an object file (LLVM Bitcode File Format, magic numbers)."""
+    return source.size >= 4 and source.read(0, 4) in _BITCODE
+
+
+def _of_bitcode(check: Check) -> Verdict:
+    reason = check.why_not_kind(Kind.OBJECT)
+    return check.not_applicable(reason) if reason else check.unknown("LLVM bitcode: its code is generated at link time")
 
 
 def _unexpected(error: Exception) -> str:

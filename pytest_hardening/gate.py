@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from .assertions import require
+from .assertions import OnUnknown, require
 from .engine import inspect, judge
 from .model import Artifact, Report
 from .options import Settings, settings_of
@@ -34,7 +34,7 @@ class Hardening:
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""
-        return inspect(path, self.profile.checks)
+        return inspect(path, self.profile.checks, self.settings.debug_roots)
 
     def check(self, path: str | os.PathLike[str]) -> Report:
         """Like `inspect`, and raise NotHardened unless the gate would let the file through.
@@ -45,7 +45,8 @@ class Hardening:
         ArtifactError: the file cannot be judged.
         """
         __tracebackhide__ = True
-        return require(path, self.profile, unknown="fail" if self.settings.strict else "ignore")
+        unknown: OnUnknown = "fail" if self.settings.strict else "ignore"
+        return require(path, self.profile, unknown=unknown, debug_roots=self.settings.debug_roots)
 
 
 class Gate(Hardening):
@@ -68,7 +69,7 @@ class Gate(Hardening):
         if report is None:
             wanted = self._selected.get(artifact, list(self.profile.checks))
             requests = {name: self.profile.checks[name] for name in self.profile.checks if name in wanted}
-            entries = list(judge(artifact, requests))
+            entries = list(judge(artifact, requests, self.settings.debug_roots))
             report = self._reports[artifact] = Report((entries[-1], *entries[:-1]))
             if len(self._reports) > _KEPT:
                 self._reports.popitem(last=False)

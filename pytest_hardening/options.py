@@ -25,6 +25,7 @@ class Settings:
     report: file to write the JSON document to, absolute, or None.
     strict: whether unknown fails.
     objects: whether object files found in folders are judged.
+    debug_roots: folders in which the debug files of stripped files are looked for, absolute.
     """
 
     paths: tuple[str, ...]
@@ -35,6 +36,7 @@ class Settings:
     report: str | None
     strict: bool
     objects: bool
+    debug_roots: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -87,12 +89,23 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--hardening-objects", action="store_true", default=None, help="also judge object files found in folders"
     )
+    group.addoption(
+        "--hardening-debug-root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        dest="hardening_debug_roots",
+        help="look for the debug files of stripped files here and beside them (repeatable), e.g. /usr/lib/debug",
+    )
     parser.addini("hardening_paths", "files, folders and globs to judge, relative to the ini file", type="paths")
     parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default="recommended")
     parser.addini("hardening_checks", "require only these checks", type="args", default=[])
     parser.addini("hardening_report", "JSON file to write all verdicts to", default="")
     parser.addini("hardening_strict", "fail where a file does not tell", type="bool", default=False)
     parser.addini("hardening_objects", "also judge object files found in folders", type="bool", default=False)
+    parser.addini(
+        "hardening_debug_root", "folders with the debug files of stripped files, relative to the ini file", type="paths"
+    )
     parser.addini("hardening_cc", "C compiler of the fixtures cc, compile_c, c_project", default="gcc")
     parser.addini("hardening_cxx", "C++ compiler of the fixture cxx", default="g++")
 
@@ -128,7 +141,17 @@ def _read(config: pytest.Config) -> Settings:
         report=os.path.join(folder, report) if report else None,
         strict=bool(_flag(config, "hardening_strict")),
         objects=bool(_flag(config, "hardening_objects")),
+        debug_roots=tuple(_debug_roots(config, here)),
     )
+
+
+def _debug_roots(config: pytest.Config, here: str) -> Iterator[str]:
+    given = config.getoption("hardening_debug_roots")
+    for root in given or config.getini("hardening_debug_root"):
+        path = os.path.join(here, root)
+        if not os.path.isdir(path):
+            raise pytest.UsageError(f"--hardening-debug-root needs a folder: {os.fspath(root)!r} is none")
+        yield path
 
 
 def _require_ini_was_read(config: pytest.Config, here: str) -> None:

@@ -18,6 +18,8 @@ from pytest_hardening.fixtures import CompileC
 from pytest_hardening.model import Verdict
 from pytest_hardening.toolchain import BuildCache, Builder, Compiler, Kind, Sources, find_compiler, find_tool
 
+from .matrix.summary import pytest_configure  # noqa: F401  here, because the controller of pytest-xdist loads this file
+
 # What a compiler needs besides itself, where that is a package of its own.
 LIBRARIES = {
     "gcc -m32": "lib32gcc-12-dev libc6-dev-i386",

@@ -81,7 +81,7 @@ def test_unused_plugin_loads_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format_", ["text", "json"])
 def test_inspect_loads_no_lief_and_no_pytest(sample_project: SampleProject, format_: str) -> None:
-    code = f"from pytest_hardening.__main__ import main\nassert main(['inspect', '--format={format_}', 'PROGRAM']) == 0"
+    code = f"from pytest_hardening.__main__ import main\nassert main(['inspect', '--format={format_}', 'PROGRAM']) < 2"
     modules = loaded(code, sample_project(), "lief", "pytest", "_pytest")
     assert [name for name in modules if not name.startswith("pytest_hardening")] == []
     assert "pytest_hardening.engine" in modules

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..elf.facts import ENTRY, ElfFacts, Need
+from ..elf.facts import ENTRY, ElfFacts, EntryPoint, FunctionFinding, Need, Unit
 from ..elf.machines import EM_386, EM_AARCH64, EM_X86_64
 from ..model import Evidence, Kind, Verdict
 from .base import LINKED, Check
+from .functions import culprits_of, last_option, place_of
 
 __all__ = ["CfProtection"]
 
@@ -22,18 +23,27 @@ class _Scheme:
     landing_pads: tuple[bytes, ...]
     pad_name: str
     flag: str
+    options: Mapping[str, bool]  # what a unit may be recorded with, and whether that is all of it; the last one wins
 
 
 _X86_FEATURES = (("ibt", 1), ("shstk", 2))
+_X86_OPTIONS = {
+    f"-fcf-protection{value}": value in ("", "=full") for value in ("", "=full", "=branch", "=return", "=none")
+}
+_AARCH64_OPTIONS = {
+    f"-mbranch-protection={value}": value in ("standard", "bti+pac-ret", "pac-ret+bti")
+    for value in ("standard", "bti+pac-ret", "pac-ret+bti", "bti", "pac-ret", "pac-ret+leaf", "none")
+}
 _SCHEMES = {
-    EM_X86_64: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfa",), "ENDBR64", "-fcf-protection=full"),
-    EM_386: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfb",), "ENDBR32", "-fcf-protection=full"),
+    EM_X86_64: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfa",), "ENDBR64", "-fcf-protection=full", _X86_OPTIONS),
+    EM_386: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfb",), "ENDBR32", "-fcf-protection=full", _X86_OPTIONS),
     EM_AARCH64: _Scheme(
         (("bti", 1), ("pac", 2)),
         # bti c, bti jc, paciasp, pacibsp (Arm ARM, "Effect of entering a guarded page"), little-endian
         (b"\x5f\x24\x03\xd5", b"\xdf\x24\x03\xd5", b"\x3f\x23\x03\xd5", b"\x7f\x23\x03\xd5"),
         "BTI or PACIASP",
         "-mbranch-protection=standard",
+        _AARCH64_OPTIONS,
     ),
 }
 
@@ -79,7 +89,9 @@ class CfProtection(Check):
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if facts.machine.number not in _SCHEMES or facts.bytecode:
             return frozenset()
-        return frozenset({Need.PROPERTIES} if facts.kind is Kind.OBJECT else {Need.PROPERTIES, Need.ENTRY_POINTS})
+        if facts.kind is Kind.OBJECT:
+            return frozenset({Need.PROPERTIES})
+        return frozenset({Need.PROPERTIES, Need.ENTRY_POINTS, Need.UNITS})
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         scheme = _SCHEMES[facts.machine.number]
@@ -103,8 +115,8 @@ class CfProtection(Check):
     ) -> Verdict:
         entries = tuple(entry for entry in facts.entry_points or () if entry.name != ENTRY)
         start = next((entry for entry in facts.entry_points or () if entry.name == ENTRY), None)
-        bare = [entry for entry in entries if not entry.code.startswith(scheme.landing_pads)]
-        shown = tuple(Evidence("code", f"{e.name}() does not begin with {scheme.pad_name}") for e in bare[:_SHOWN])
+        bare = [_named(facts, entry) for entry in entries if not entry.code.startswith(scheme.landing_pads)]
+        shown = tuple(Evidence("code", f"{place_of(e)} does not begin with {scheme.pad_name}") for e in bare[:_SHOWN])
         remedy = f"compile every unit with {scheme.flag}"
         names = " and ".join(missing)
         if missing and len(missing) < len(scheme.features):
@@ -112,6 +124,28 @@ class CfProtection(Check):
         if entries and len(bare) == len(entries):
             what = f"not marked for {names}" if missing else "marked by the linker"
             return self.failed(f"{what}, and no function has a landing pad", seen, *shown, remedy=remedy, **observed)
+        if missing and bare:
+            return self.failed(
+                f"not marked for {names}: {place_of(bare[0])} has no landing pad, others have",
+                seen,
+                *shown,
+                remedy=f"{remedy}; assembly needs landing pads and the note by hand",
+                culprits=culprits_of(bare),
+                **observed,
+            )
+        weaker = _weaker_units(facts, scheme) if missing else ()
+        if weaker:
+            return self.failed(
+                f"not marked for {names}: {weaker[0].name} was compiled with {last_option(weaker[0], scheme.options)}",
+                seen,
+                *(
+                    Evidence(unit.source, f"{unit.name}: {last_option(unit, scheme.options)}")
+                    for unit in weaker[:_SHOWN]
+                ),
+                remedy=remedy,
+                culprits=tuple(unit.name for unit in weaker),
+                **observed,
+            )
         if missing:
             why = (
                 "although functions have landing pads: an object without the note was linked in, often a start file"
@@ -126,3 +160,18 @@ class CfProtection(Check):
         if bare:
             return self.unknown("marked, but some functions have no landing pad", seen, *shown, **observed)
         return self.passed("marked for control-flow protection", seen, **observed)
+
+
+def _weaker_units(facts: ElfFacts, scheme: _Scheme) -> tuple[Unit, ...]:
+    """Units of C that are recorded with an option which leaves out a part of the protection."""
+    units = facts.units.found if facts.units is not None else ()
+    return tuple(
+        unit
+        for unit in units
+        if unit.is_c_family and (option := last_option(unit, scheme.options)) and not scheme.options[option]
+    )
+
+
+def _named(facts: ElfFacts, entry: EntryPoint) -> FunctionFinding:
+    unit = facts.units.at(entry.address) if facts.units is not None else None
+    return FunctionFinding(entry.name, entry.address, len(entry.code), unit.name if unit else "", "")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..elf.facts import ElfFacts, Imports, Need
+from ..elf.facts import ElfFacts, LibraryCall, Need, Unit
 from ..model import Evidence, Kind, Verdict
 from .base import LINKED, Check, Parameter
 from .fortified_names import (
@@ -13,12 +13,14 @@ from .fortified_names import (
     UNCHECKED_BELOW_LEVEL_1,
     UNCHECKED_BELOW_LEVEL_2,
 )
+from .functions import culprits_of, place_of, units_named
 
 __all__ = ["Fortify"]
 
 _SHOWN = 8
 _FOREIGN = {"rustc": "Rust", "go": "Go", "d": "D", "ghc": "Haskell"}
 _RUNTIMES = ("__gcov_", "__asan_", "__ubsan_", "__tsan_", "__msan_", "__hwasan_", "__llvm_profile_")
+_PRINTF_IN_ASSERTIONS = 12  # c++config.h before: __replacement_assert calls __builtin_printf, which no header replaces
 _FOREIGN_LIBRARIES = {"libgfortran.so": "Fortran", "libgnat": "Ada"}
 _CPLUSPLUS_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++", ".C", ".cp", ".CPP")  # GCC manual, "Overall Options"
 
@@ -35,15 +37,17 @@ class Fortify(Check):
     --------
     Undefined symbols by their exact names: __memcpy_chk and its like prove level 1 or higher; __printf_chk,
     __fprintf_chk and their like prove level 2 or higher, because level 1 leaves them plain. A direct call to plain
-    printf or fprintf proves a unit below level 2, beside fortified ones too (a mixed build). Plain memcpy, snprintf or
-    read prove nothing: the compiler leaves them plain where it knows the size is right, or knows no size. Level 3
-    leaves a trace only in the code and is answered unknown. -O0 switches FORTIFY off, whatever the flags.
+    printf or fprintf proves a unit below level 2, beside fortified ones too (a mixed build); the code tells which
+    function of which unit. Plain memcpy, snprintf or read prove nothing: the compiler leaves them plain where it knows
+    the size is right, or knows no size. A checked call whose object size is computed proves level 3; where all sizes
+    are constants it is unknown. -O0 switches FORTIFY off, whatever the flags: a unit recorded with it fails. Static
+    programs hold the C library too: what the program's own functions call is told by symbols or DWARF, else unknown.
 
     When it does not apply
     ----------------------
-    Files that call no function which FORTIFY could replace. musl has no such functions, and a static program holds the
-    C library's own: unknown. Where clang may have compiled C++, plain printf is no proof: glibc's headers do not
-    fortify it there. An object does not tell which C library it was compiled for: leave musl's objects out.
+    Files that call no function which FORTIFY could replace. musl has no such functions: unknown. Where clang may have
+    compiled C++, plain printf is no proof: glibc's headers do not fortify it there. An object does not tell which C
+    library it was compiled for: leave musl's objects out.
 
     Fix
     ---
@@ -62,11 +66,18 @@ class Fortify(Check):
     }
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        if facts.kind.is_static or facts.bytecode:
+        if facts.bytecode or facts.libc == "musl":
             return frozenset()
+        if facts.kind.is_static:
+            return frozenset({Need.UNITS, Need.CALLS})
         wanted = {Need.IMPORTS}
-        if facts.imports is not None and _plain_calls(facts.imports, parameters["level"]):
-            wanted.add(Need.SOURCE_FILES)
+        if facts.imports is not None and facts.imports.names & (CHECKED | FORTIFIABLE):
+            wanted.add(Need.UNITS)
+            plain = facts.imports.names & _replaced(parameters["level"])
+            if plain:
+                wanted.add(Need.SOURCE_FILES)
+            if plain or parameters["level"] == 3 or _unoptimised(facts):
+                wanted.add(Need.CALLS)
         return frozenset(wanted)
 
     def inapplicable(self, facts: ElfFacts) -> str:
@@ -74,8 +85,7 @@ class Fortify(Check):
             return "no code"
         if "go" in facts.compilers and facts.dynamic is None:
             return "a Go program without C"
-        imports = facts.imports
-        if imports is not None and not imports.names & (CHECKED | FORTIFIABLE):
+        if facts.imports is not None and not facts.imports.names & (CHECKED | FORTIFIABLE):
             return "calls no function that FORTIFY replaces"
         return ""
 
@@ -83,36 +93,67 @@ class Fortify(Check):
         level = parameters["level"]
         if facts.bytecode:
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time", level=None)
-        if facts.kind.is_static or facts.imports is None:
-            return self.unknown(
-                "static: the C library's own functions hide what the program calls; judge its objects", level=None
-            )
         if facts.libc == "musl":
             return self.unknown("musl has no fortified functions: nothing in the file can show it", level=None)
-        checked = facts.imports.names & CHECKED
-        plain = _plain_calls(facts.imports, level)
-        if plain:
-            return self._unfortified(facts, checked, plain, level)
+        if facts.kind.is_static:
+            if reason := self._static_unknown(facts):
+                return self.unknown(reason, level=None)
+            names = frozenset(call.callee for call in facts.calls.found) if facts.calls else frozenset()
+            if not names & (CHECKED | FORTIFIABLE):
+                return self.not_applicable("its own code calls no function that FORTIFY replaces")
+            called = names
+        else:
+            names, called = (facts.imports.names, facts.imports.calls) if facts.imports else (frozenset(), frozenset())
+        return self._by_calls(facts, names, called, level)
+
+    def _static_unknown(self, facts: ElfFacts) -> str:
+        if facts.libc != "glibc":
+            return "static, and which C library it holds is not known: nothing in the file can show it"
+        if facts.calls is None or facts.calls.incomplete:
+            reason = facts.calls.incomplete if facts.calls else "its code was not read"
+            return f"the C library's functions lie inside: {reason}"
+        return ""
+
+    def _by_calls(self, facts: ElfFacts, names: frozenset[str], called: frozenset[str], level: int) -> Verdict:
+        checked = names & CHECKED
+        callers = _callers(facts, names & _replaced(level))
+        guilty = tuple(call for call in callers if not _is_blameless(facts, call))
+        plain = (called & _replaced(level)) - {call.callee for call in callers} | {call.callee for call in guilty}
+        unoptimised = _callers_in(facts, _unoptimised(facts))
+        if plain or unoptimised:
+            return self._unfortified(facts, checked, plain, (*guilty, *unoptimised), level)
+        languages = _foreign_languages(facts)
+        if not checked and languages:
+            return self.not_applicable(f"no unit of C: {languages}")
         if not checked:
             return self.unknown(
                 "no fortified call; its plain calls may be ones that FORTIFY leaves alone",
-                Evidence("symbol table", f"undefined {_list(facts.imports.names & FORTIFIABLE)}"),
+                Evidence("symbol table", f"undefined {_list(names & FORTIFIABLE)}"),
                 level=None,
             )
-        silent = facts.imports.names & _replaced(level)
+        silent = names & _replaced(level) - {call.callee for call in callers}
         if silent:
             return self.unknown(
                 f"fortified calls beside plain {_list(silent)}, called through the GOT or only pointed to",
                 Evidence("symbol table", f"undefined {_list(checked)}"),
                 level=None,
             )
-        return self._fortified(checked, level)
+        return self._fortified(facts, checked, level)
 
-    def _unfortified(self, facts: ElfFacts, checked: frozenset[str], plain: frozenset[str], level: int) -> Verdict:
-        doubt = _doubt(facts)
-        seen = [Evidence("relocations", f"calls to plain {_list(plain)}")]
+    def _unfortified(
+        self,
+        facts: ElfFacts,
+        checked: frozenset[str],
+        plain: frozenset[str],
+        guilty: tuple[LibraryCall, ...],
+        level: int,
+    ) -> Verdict:
+        seen = [Evidence("relocations", f"calls to plain {_list(plain)}")] if plain else []
+        seen += [Evidence("code", f"{place_of(call.caller)} calls plain {call.callee}") for call in guilty[:_SHOWN]]
         if checked:
-            seen.append(Evidence("symbol table", f"undefined {_list(checked)}"))
+            seen.append(Evidence("symbol table", f"{_list(checked)}"))
+        slow = _unoptimised(facts)
+        doubt = "" if slow or any(_is_certain(facts, call) for call in guilty) else _doubt(facts, guilty)
         if doubt:
             return self.unknown(f"calls plain {_list(plain)}, which proves nothing here: {doubt}", *seen, level=None)
         what = "not fortified"
@@ -121,26 +162,35 @@ class Fortify(Check):
         elif checked:
             what = "some units are not fortified, or all are below level 2"
         lowest = 1 if plain <= UNCHECKED_BELOW_LEVEL_1 else 2
+        why = f"calls plain {_list(plain)}, which level {lowest} replaces"
+        if slow:
+            names = ", ".join(unit.name for unit in slow[:_SHOWN])
+            why = f"{names}: compiled without optimisation, which switches it off"
+            seen += [Evidence(unit.source, f"{unit.name}: no -O1 or higher on record") for unit in slow[:_SHOWN]]
         return self.failed(
-            f"{what}: calls plain {_list(plain)}, which level {lowest} replaces",
+            f"{what}{_places(guilty)}: {why}",
             *seen,
             remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
+            culprits=culprits_of(call.caller for call in guilty),
             level=0,
             mixed=bool(checked),
         )
 
-    def _fortified(self, checked: frozenset[str], level: int) -> Verdict:
-        least = 2 if checked & CHECKED_AT_LEVEL_2 else 1
-        seen = Evidence("symbol table", f"undefined {_list(checked & CHECKED_AT_LEVEL_2 or checked)}")
-        if least >= level:
-            return self.passed(f"fortified at level {least} or higher", seen, level=least)
+    def _fortified(self, facts: ElfFacts, checked: frozenset[str], level: int) -> Verdict:
+        at_level_3 = [call for call in (facts.calls.found if facts.calls else ()) if call.size == "computed"]
+        least = 3 if at_level_3 else 2 if checked & CHECKED_AT_LEVEL_2 else 1
+        seen = [Evidence("symbol table", f"{_list(checked & CHECKED_AT_LEVEL_2 or checked)}")]
+        seen += [
+            Evidence("code", f"{place_of(call.caller)} computes the object size for {call.callee}")
+            for call in at_level_3[:1]
+        ]
+        if least >= level and (level < 3 or _every_unit(facts, at_level_3)):
+            return self.passed(f"fortified at level {least} or higher", *seen, level=least)
         return self.unknown(
-            f"fortified at level {least} or higher: its calls do not tell level {level} from it", seen, level=least
+            f"fortified at level {min(least, 2)} or higher: its calls do not tell level {level} from it everywhere",
+            *seen,
+            level=least,
         )
-
-
-def _plain_calls(imports: Imports, level: int) -> frozenset[str]:
-    return imports.calls & _replaced(level)
 
 
 def _replaced(level: int) -> frozenset[str]:
@@ -148,8 +198,90 @@ def _replaced(level: int) -> frozenset[str]:
     return UNCHECKED_BELOW_LEVEL_1 if level == 1 else UNCHECKED_BELOW_LEVEL_1 | UNCHECKED_BELOW_LEVEL_2
 
 
-def _doubt(facts: ElfFacts) -> str:
-    """Why a plain printf may come from code that FORTIFY cannot reach; empty where it cannot."""
+def _callers(facts: ElfFacts, names: frozenset[str]) -> tuple[LibraryCall, ...]:
+    return tuple(call for call in (facts.calls.found if facts.calls else ()) if call.callee in names)
+
+
+def _callers_in(facts: ElfFacts, units: tuple[Unit, ...]) -> tuple[LibraryCall, ...]:
+    names = {unit.name for unit in units}
+    found = facts.calls.found if facts.calls else ()
+    return tuple(call for call in found if call.caller.unit in names and call.callee in FORTIFIABLE)
+
+
+def _places(guilty: tuple[LibraryCall, ...]) -> str:
+    if not guilty:
+        return ""
+    more = f" and {len(guilty) - 1} more" if len(guilty) > 1 else ""
+    return f", see {place_of(guilty[0].caller)}{more}"
+
+
+def _foreign_languages(facts: ElfFacts) -> str:
+    """The languages of all units, where they are known and none is C or C++; else empty."""
+    units = facts.units
+    if units is None or units.unread or not all(unit.language for unit in units.found):
+        return ""
+    return "" if any(unit.is_c_family for unit in units.found) else ", ".join(sorted({u.language for u in units.found}))
+
+
+def _unoptimised(facts: ElfFacts) -> tuple[Unit, ...]:
+    """Units of C whose record holds no optimisation: there glibc's headers ignore _FORTIFY_SOURCE (features.h)."""
+    units = facts.units.found if facts.units is not None else ()
+    return tuple(
+        unit
+        for unit in units
+        if unit.is_c_family
+        and unit.flags is not None
+        and next((flag for flag in reversed(unit.flags) if flag.startswith("-O")), "-O0") == "-O0"
+    )
+
+
+def _unit_of(facts: ElfFacts, call: LibraryCall) -> Unit | None:
+    return next(iter(units_named(facts.units, (call.caller.unit,))), None) if call.caller.unit else None
+
+
+def _is_certain(facts: ElfFacts, call: LibraryCall) -> bool:
+    """Whether the call comes from a unit that is known, and FORTIFY would have replaced it."""
+    unit = _unit_of(facts, call)
+    return unit is not None and unit.is_c_family and facts.libc != "bionic" and not _reason_for_doubt(facts, unit, call)
+
+
+def _is_blameless(facts: ElfFacts, call: LibraryCall) -> bool:
+    """Whether the call comes from a unit that FORTIFY cannot reach, or of which other calls prove the level."""
+    unit = _unit_of(facts, call)
+    if unit is None or not unit.language:
+        return False
+    if not unit.is_c_family:
+        return True
+    proofs = _callers(facts, CHECKED_AT_LEVEL_2)
+    return bool(_reason_for_doubt(facts, unit, call)) and any(proof.caller.unit == unit.name for proof in proofs)
+
+
+def _reason_for_doubt(facts: ElfFacts, unit: Unit, call: LibraryCall) -> str:
+    """Why a plain call of a unit of C++ proves nothing; empty where it does."""
+    if unit.language != "c++":
+        return ""
+    if not (unit.compiler == "gcc" or (not unit.compiler and facts.compilers == ("gcc",))):
+        return f"{unit.name} is C++ and perhaps compiled by clang, where glibc's headers do not fortify it"
+    oldest = int(unit.version.partition(".")[0]) if unit.version[:1].isdecimal() else facts.oldest_gcc
+    if call.callee == "printf" and oldest is not None and oldest < _PRINTF_IN_ASSERTIONS:
+        return f"libstdc++ before GCC {_PRINTF_IN_ASSERTIONS} reports failed assertions with plain printf"
+    return ""
+
+
+def _every_unit(facts: ElfFacts, at_level_3: list[LibraryCall]) -> bool:
+    """Whether each unit that makes a checked call makes one whose object size is computed."""
+    makers = {call.caller.unit for call in _callers(facts, CHECKED)}
+    if "" in makers:
+        return facts.kind is Kind.OBJECT
+    return makers == {call.caller.unit for call in at_level_3}
+
+
+def _doubt(facts: ElfFacts, calls: tuple[LibraryCall, ...]) -> str:
+    """Why plain calls may come from code that FORTIFY cannot reach; empty where they cannot."""
+    for call in calls:
+        unit = _unit_of(facts, call)
+        if unit is not None and (reason := _reason_for_doubt(facts, unit, call)):
+            return reason
     for compiler, language in _FOREIGN.items():
         if compiler in facts.compilers:
             return f"part of the file is {language}"

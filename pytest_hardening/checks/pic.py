@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from ..elf.facts import ElfFacts, Need, ObjectRelocations, Reference
 from ..model import Evidence, Kind, Verdict
 from .base import Check, Parameter
-from .text_relocations import text_relocation_evidence
+from .text_relocations import text_relocation_culprits, text_relocation_evidence, text_relocation_needs
 
 __all__ = ["Pic"]
 
@@ -59,7 +59,7 @@ class Pic(Check):
         return "an executable: see pie" if kind.is_executable else super().why_not_kind(kind)
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        return frozenset({Need.OBJECT_RELOCATIONS if facts.kind is Kind.OBJECT else Need.TEXT_RELOCATIONS})
+        return frozenset({Need.OBJECT_RELOCATIONS}) if facts.kind is Kind.OBJECT else text_relocation_needs(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         return self._object(facts, parameters) if facts.kind is Kind.OBJECT else self._library(facts)
@@ -71,9 +71,9 @@ class Pic(Check):
         if relocations.count:
             return self.failed(
                 f"code that is not position-independent: {relocations.count} text relocation(s)",
-                *text_relocation_evidence(relocations),
+                *text_relocation_evidence(facts),
                 remedy="compile every object of the library with -fPIC, those from static archives too",
-                culprits=tuple(dict.fromkeys(item.location for item in relocations.found if item.location)),
+                culprits=text_relocation_culprits(facts),
                 code="position-dependent",
             )
         return self.passed(

@@ -23,8 +23,17 @@ _WHERE = {
     "rwx-segments": "rwx_segments:RwxSegments",
     "rpath": "rpath:Rpath",
     "stack-protector": "stack_protector:StackProtector",
+    "stack-clash": "stack_clash:StackClash",
     "fortify": "fortify:Fortify",
     "cf-protection": "cf_protection:CfProtection",
+    "optimization": "optimization:Optimization",
+    "glibcxx-assertions": "glibcxx_assertions:GlibcxxAssertions",
+    "auto-var-init": "auto_var_init:AutoVarInit",
+    "strict-flex-arrays": "strict_flex_arrays:StrictFlexArrays",
+    "zero-call-used-regs": "zero_call_used_regs:ZeroCallUsedRegs",
+    "sanitizers": "sanitizers:Sanitizers",
+    "separate-code": "separate_code:SeparateCode",
+    "recorded-flags": "recorded_flags:RecordedFlags",
 }
 CHECK_NAMES = tuple(_WHERE)
 

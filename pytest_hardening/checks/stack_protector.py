@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ..elf.facts import ElfFacts, Need, StackArray
+from ..elf.facts import ElfFacts, Need, StackUse, Unit
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check
+from .base import LINKED, Check, Parameter
+from .functions import culprits_of, last_option, place_of, units_named
 
 __all__ = ["StackProtector"]
 
@@ -13,6 +14,18 @@ __all__ = ["StackProtector"]
 # thread-local canary read __stack_chk_guard; OpenBSD calls __stack_smash_handler (GCC gcc/targhooks.c, LLVM)
 _CANARY = frozenset({"__stack_chk_fail", "__stack_chk_fail_local", "__stack_chk_guard", "__stack_smash_handler"})
 _SHOWN = 6
+_REMEDY = "compile with -fstack-protector-strong"
+# what a recorded option asks for; -explicit protects only functions with the attribute
+_OPTIONS = {
+    "-fno-stack-protector": 0,
+    "-fstack-protector-explicit": 0,
+    "-fstack-protector": 1,
+    "-fstack-protector-strong": 2,
+    "-fhardened": 2,
+    "-fstack-protector-all": 3,
+}
+_LEVELS = {"basic": 1, "strong": 2, "all": 3}
+_FLAGS = {"basic": "-fstack-protector", "strong": "-fstack-protector-strong", "all": "-fstack-protector-all"}
 
 
 class StackProtector(Check):
@@ -25,18 +38,22 @@ class StackProtector(Check):
 
     Evidence
     --------
-    An undefined symbol __stack_chk_fail (or __stack_chk_guard): some function of the file checks a canary. Where there
-    is none: functions with local arrays, from DWARF, prove the lack and are named. Neither: unknown, because a program
-    without stack arrays needs no canary. A static program holds the C library's canaries, which say nothing of its own
-    code: unknown. The answer is for the whole file: units that lack the flag beside others that have it do not show.
+    The code, function by function: one that keeps an array on the stack, or lets the address of a local out of hand,
+    and checks no canary is the proof of a violation and is named with its unit. Arrays are known from DWARF and from
+    the code (x86-64, i386, aarch64, arm, ppc64le, s390x, riscv64). Functions that check a canary and none that lacks
+    one: pass. No function that would need one: not applicable. In static programs the C library's functions are told
+    apart by symbols or DWARF; without both it is unknown. Recorded flags (DW_AT_producer, .GCC.command.line) tell
+    `basic`, `strong` and `all` apart; no trace in the code does. Where the code cannot be read, an undefined
+    __stack_chk_fail proves only that some function is protected: unknown.
 
     When it does not apply
     ----------------------
-    Objects without code; Go programs without C.
+    Objects without code; files whose functions keep nothing on the stack that could overflow; code in Go, Rust and
+    other languages that place no canary.
 
     Fix
     ---
-    Compile with -fstack-protector-strong.
+    Compile every unit with -fstack-protector-strong.
 
     References
     ----------
@@ -46,16 +63,15 @@ class StackProtector(Check):
     name = "stack-protector"
     label = "Stack protected"
     kinds = LINKED | {Kind.OBJECT}
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        "level": Parameter("strong", tuple(_LEVELS), "the weakest -fstack-protector option accepted, where recorded")
+    }
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if facts.bytecode:
             return frozenset()
-        if facts.kind.is_static:
-            return frozenset({Need.SWITCHED_OFF_ARRAYS})
-        if facts.imports is None:
-            return frozenset({Need.IMPORTS})
-        # a canary somewhere: only recorded flags tell of units without; none at all: any array does
-        return frozenset({Need.SWITCHED_OFF_ARRAYS if self._canary(facts) else Need.STACK_ARRAYS})
+        first = frozenset({Need.UNITS, Need.STACK_ARRAYS} | (set() if facts.kind.is_static else {Need.IMPORTS}))
+        return first | {Need.STACK_USE} if facts.stack_arrays is not None else first  # which looks at the arrays' code
 
     def inapplicable(self, facts: ElfFacts) -> str:
         if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
@@ -64,51 +80,84 @@ class StackProtector(Check):
             return "a Go program without C"
         return ""
 
-    def _canary(self, facts: ElfFacts) -> tuple[str, ...]:
-        return tuple(sorted(_CANARY & facts.imports.names)) if facts.imports is not None else ()
-
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
-        if facts.bytecode:
-            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time", canary=None)
-        if facts.switched_off_arrays:
-            return self._unprotected(facts, facts.switched_off_arrays)
-        if facts.kind.is_static:
-            return self.unknown(
-                "static: the C library's own canaries hide whether the program's code has any; judge its objects",
-                canary=None,
-            )
-        canary = self._canary(facts)
-        if canary:
+        use = facts.stack_use
+        if facts.bytecode or use is None:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
+        observed: dict[str, Any] = {
+            "functions": use.functions,
+            "protected": use.protected,
+            "unprotected": use.unprotected_count,
+        }
+        if use.unprotected:
+            return self._unprotected(facts, use, observed)
+        weaker = self._weaker_units(facts, _LEVELS[parameters["level"]])
+        if weaker and (use.protected or use.doubtful or use.incomplete):
+            return self._weaker(weaker, parameters["level"], observed)
+        if use.incomplete:
+            return self._incomplete(facts, use, observed)
+        if use.protected:
             return self.passed(
-                "stack protector in use", Evidence("symbol table", f"undefined {', '.join(canary)}"), canary=True
+                f"{use.protected} of {use.functions} functions check a canary, the others need none",
+                Evidence("code", "no function without canary keeps an array or gives away the address of a local"),
+                **observed,
             )
-        if facts.imports is not None and "__stack_chk_fail" in facts.imports.defined:
-            return self.unknown("it defines __stack_chk_fail itself, so its calls to it do not show", canary=None)
-        if facts.stack_arrays:
-            return self._unprotected(facts, facts.stack_arrays)
-        language = next((name for name in ("rustc", "go") if name in facts.compilers), "")
-        if language:
-            return self.unknown(f"no canary; {language} places none, and no unit of C is known", canary=False)
-        return self.unknown(
-            "no canary: built without stack protector, or no function has an array on the stack",
-            Evidence("symbol table", "no undefined __stack_chk_fail"),
-            remedy="compile with -fstack-protector-strong; DWARF (-g, not compressed) shows which functions need it",
-            canary=False,
+        if use.doubtful:
+            return self.unknown(
+                f"no canary; {use.doubtful} function(s) take addresses in their frame, which may be those of arrays",
+                remedy=f"{_REMEDY}; DWARF (-g) shows which functions need it",
+                **observed,
+            )
+        return self.not_applicable(self._needless(facts))
+
+    def _unprotected(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any]) -> Verdict:
+        first = use.unprotected[0]
+        others = f" (and {use.unprotected_count - 1} more)" if use.unprotected_count > 1 else ""
+        mixed = f"; {use.protected} other function(s) check one" if use.protected else ""
+        return self.failed(
+            f"no stack protector in {place_of(first)}{others}: it {first.what} and checks no canary{mixed}",
+            *(Evidence("code", f"{place_of(item)} {item.what}; no canary") for item in use.unprotected[:_SHOWN]),
+            *map(_record, units_named(facts.units, (item.unit for item in use.unprotected))[:_SHOWN]),
+            remedy=_REMEDY,
+            culprits=culprits_of(use.unprotected),
+            **observed,
         )
 
-    def _unprotected(self, facts: ElfFacts, arrays: tuple[StackArray, ...]) -> Verdict:
-        first = arrays[0]
-        if facts.switched_off_arrays:
-            summary = f"a unit without stack protector: {first.function}() in {first.unit} has an array on the stack"
-            seen = Evidence("DWARF", f"flags of {first.unit} end in -fno-stack-protector")
-        else:
-            summary = f"no stack protector: {first.function}() has an array on the stack and nothing checks a canary"
-            seen = Evidence("symbol table", "no undefined __stack_chk_fail")
-        return self.failed(
-            summary,
-            seen,
-            *(Evidence("DWARF", f"{a.unit}: {a.function}() has the array {a.variable}") for a in arrays[:_SHOWN]),
-            remedy="compile with -fstack-protector-strong",
-            culprits=tuple(dict.fromkeys(f"{a.unit}: {a.function}()" for a in arrays)),
-            canary=bool(self._canary(facts)),
+    def _weaker_units(self, facts: ElfFacts, level: int) -> tuple[Unit, ...]:
+        """Units of C whose record ends in an option below the level; one without any says nothing of the default."""
+        units = facts.units.found if facts.units is not None else ()
+        return tuple(
+            unit
+            for unit in units
+            if unit.is_c_family and (option := last_option(unit, _OPTIONS)) and _OPTIONS[option] < level
         )
+
+    def _weaker(self, units: tuple[Unit, ...], level: str, observed: dict[str, Any]) -> Verdict:
+        names = ", ".join(unit.name or "a unit" for unit in units[:_SHOWN])
+        return self.failed(
+            f"{names}: compiled with {last_option(units[0], _OPTIONS)}, which is weaker than {level}",
+            *map(_record, units[:_SHOWN]),
+            remedy=f"compile with {_FLAGS[level]}, and let no weaker option follow it",
+            culprits=tuple(unit.name for unit in units if unit.name),
+            **observed,
+        )
+
+    def _incomplete(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any]) -> Verdict:
+        names = facts.imports.names if facts.imports is not None else frozenset()
+        canary = () if facts.kind.is_static else sorted(_CANARY & names)
+        seen = (Evidence("symbol table", f"undefined {', '.join(canary)}"),) if canary else ()
+        some = "some function checks a canary; whether all do" if canary or use.protected else "whether any does"
+        return self.unknown(f"{some} cannot be told: {use.incomplete}", *seen, remedy=_REMEDY, **observed)
+
+    def _needless(self, facts: ElfFacts) -> str:
+        units = facts.units.found if facts.units is not None else ()
+        languages = sorted({unit.language for unit in units if unit.language})
+        if languages and not any(unit.is_c_family for unit in units):
+            return f"no unit of C: {', '.join(languages)}"
+        return "no function keeps an array on the stack or gives away the address of a local"
+
+
+def _record(unit: Unit) -> Evidence:
+    option = last_option(unit, _OPTIONS)
+    recorded = "no options recorded" if option is None else f"recorded option: {option or 'none of -fstack-protector'}"
+    return Evidence(unit.source, f"{unit.name}: {recorded}")

@@ -3,12 +3,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..elf.facts import ElfFacts, Need, TextRelocations
+from ..elf.facts import ElfFacts, Need, TextRelocation
 from ..elf.layout import DF_TEXTREL, DT_TEXTREL
 from ..model import Evidence, Verdict
 from .base import LINKED, Check
 
-__all__ = ["TextRelocationsCheck", "text_relocation_evidence"]
+__all__ = [
+    "TextRelocationsCheck",
+    "text_relocation_culprits",
+    "text_relocation_evidence",
+    "text_relocation_needs",
+]
 
 _SHOWN = 4
 
@@ -48,7 +53,7 @@ class TextRelocationsCheck(Check):
         return "" if facts.dynamic is not None else "static, without dynamic section: nothing is relocated at run time"
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        return frozenset({Need.TEXT_RELOCATIONS})
+        return text_relocation_needs(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         relocations, dynamic = facts.text_relocations, facts.dynamic
@@ -68,9 +73,9 @@ class TextRelocationsCheck(Check):
             return self.failed(
                 f"{counted}: the loader writes into read-only segments",
                 announced,
-                *text_relocation_evidence(relocations),
+                *text_relocation_evidence(facts),
                 remedy=remedy,
-                culprits=tuple(dict.fromkeys(item.location for item in relocations.found if item.location)),
+                culprits=text_relocation_culprits(facts),
                 count=relocations.count,
                 tags=tags,
             )
@@ -79,11 +84,32 @@ class TextRelocationsCheck(Check):
         return self.passed("no text relocations", count=0, tags=tags)
 
 
-def text_relocation_evidence(relocations: TextRelocations) -> tuple[Evidence, ...]:
-    """The first text relocations as evidence: address, symbol, function."""
+def text_relocation_needs(facts: ElfFacts) -> frozenset[Need]:
+    """What to read: the relocations, and where there are any, the units to blame."""
+    relocations = facts.text_relocations
+    return frozenset(
+        {Need.TEXT_RELOCATIONS, Need.UNITS} if relocations and relocations.count else {Need.TEXT_RELOCATIONS}
+    )
+
+
+def text_relocation_evidence(facts: ElfFacts) -> tuple[Evidence, ...]:
+    """The first text relocations as evidence: address, function, unit, symbol."""
     shown = []
-    for item in relocations.found[:_SHOWN]:
+    for item in (facts.text_relocations.found if facts.text_relocations else ())[:_SHOWN]:
         against = f" against {item.symbol}" if item.symbol else ""
-        inside = f" in {item.location}()" if item.location else ""
-        shown.append(Evidence("relocation", f"at {item.address:#x}{inside}{against}"))
+        place = _place(facts, item)
+        shown.append(Evidence("relocation", f"at {item.address:#x}{f' in {place}' if place else ''}{against}"))
     return tuple(shown)
+
+
+def text_relocation_culprits(facts: ElfFacts) -> tuple[str, ...]:
+    """The functions and units that are patched, as far as the file tells."""
+    found = facts.text_relocations.found if facts.text_relocations else ()
+    return tuple(dict.fromkeys(place for item in found if (place := _place(facts, item))))
+
+
+def _place(facts: ElfFacts, item: TextRelocation) -> str:
+    """`F.c: copy()`, `copy()`, `F.c`, or nothing."""
+    unit = facts.units.at(item.address) if facts.units is not None else None
+    function = f"{item.location}()" if item.location else ""
+    return ": ".join(part for part in (unit.name if unit else "", function) if part)

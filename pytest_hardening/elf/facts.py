@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from ..model import Kind
@@ -25,8 +27,10 @@ __all__ = [
     "ObjectRelocations",
     "Properties",
     "Reference",
+    "RuntimeSymbols",
     "Section",
     "StackArray",
+    "StackArrays",
     "StackUse",
     "TextRelocation",
     "TextRelocations",
@@ -35,10 +39,14 @@ __all__ = [
 ]
 
 
+_DEEPEST_RANGES = 256  # ranges inside one another that are looked at; real ones are not nested
+
+
 class Need(Enum):
     """A group of facts that costs something to read; a check asks for what it needs, when it needs it."""
 
     IMPORTS = "undefined symbols and the calls to them"
+    RUNTIME_SYMBOLS = "symbols of sanitizers, coverage, profiling and checked headers"
     SOURCE_FILES = "names of the source files in the symbol table"
     UNITS = "translation units and the flags on record"
     STACK_USE = "what functions do with their stack frames, from their code"
@@ -49,7 +57,6 @@ class Need(Enum):
     PROPERTIES = "GNU property note"
     OBJECT_RELOCATIONS = "relocations of an object file"
     STACK_ARRAYS = "arrays on the stack, from DWARF"
-    SWITCHED_OFF_ARRAYS = "arrays on the stack in units whose recorded flags switch the stack protector off"
 
 
 class Section(NamedTuple):
@@ -119,6 +126,26 @@ class Imports:
     names: frozenset[str]
     calls: frozenset[str]
     defined: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSymbols:
+    """Names of the run-time support of sanitizers, coverage, profiling and of the C++ libraries' assertions.
+
+    Parameters
+    ----------
+    undefined, defined: in the dynamic symbol table and in the one that `strip` removes, hidden ones too; sorted.
+    stripped: whether only the dynamic symbol table is left, so that defined ones may be missing.
+    traces: environment variables of such run-time support that a stripped file names in its read-only data:
+    "GCOV_PREFIX" ...
+    cplusplus: whether any symbol has a mangled C++ name.
+    """
+
+    undefined: tuple[str, ...]
+    defined: tuple[str, ...]
+    stripped: bool
+    traces: tuple[str, ...] = ()
+    cplusplus: bool = False
 
 
 class TextRelocation(NamedTuple):
@@ -194,12 +221,38 @@ class ObjectRelocations:
 
 
 class StackArray(NamedTuple):
-    """A local variable of array type that lives on the stack, from DWARF."""
+    """A function with an array on the stack, from DWARF, and its largest one.
+
+    Parameters
+    ----------
+    unit: the source file. function, variable: names. producer: what compiled it, with the flags on record.
+    address, size: of the function's code, in bytes; in object files relative to `section`.
+    section: the index of its section in object files; else 0.
+    characters: bytes of the array where it is one of characters; else 0. Plain -fstack-protector goes by this.
+    """
 
     unit: str
     function: str
     variable: str
     producer: str
+    address: int
+    size: int
+    section: int = 0
+    characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StackArrays:
+    """Functions of C and C++ units with arrays on the stack.
+
+    Parameters
+    ----------
+    found: units whose flags switch the stack protector off come first, those that switch it on last.
+    complete: whether these are all that the debug information has.
+    """
+
+    found: tuple[StackArray, ...]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +295,26 @@ class Units:
 
     found: tuple[Unit, ...]
     unread: tuple[str, ...] = ()
+    _ranges: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
+    _reach: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # by start; what several units claim belongs to the first of them: of equal copies the linker keeps that one
+        ranges = sorted(
+            (start, -index, end) for index, unit in enumerate(self.found) for start, end in unit.ranges if start < end
+        )
+        object.__setattr__(self, "_ranges", tuple(ranges))
+        object.__setattr__(self, "_reach", tuple(accumulate((end for _, _, end in ranges), max)))
 
     def at(self, address: int) -> Unit | None:
         """The unit that an address belongs to. An object file with one unit needs no ranges."""
-        for unit in self.found:
-            if any(start <= address < end for start, end in unit.ranges):
-                return unit
+        last = bisect_right(self._ranges, (address, 1, 0)) - 1
+        for position in range(last, max(-1, last - _DEEPEST_RANGES), -1):
+            _, index, end = self._ranges[position]
+            if address < end:
+                return self.found[-index]
+            if self._reach[position] <= address:
+                break
         return self.found[0] if len(self.found) == 1 and not self.found[0].ranges else None
 
 
@@ -283,6 +350,7 @@ class StackUse:
     doubtful: how many check none and take the address of a local for a purpose that is not clear.
     probed: how many probe the stack while they allocate it.
     unprobed: the first ones that allocate a page or more without touching it. unprobed_count: how many.
+    unclear: how many allocate so much, or a size made at run time, where it cannot be told whether they had to.
     incomplete: why not all code could be looked at; empty when it was.
     """
 
@@ -294,6 +362,7 @@ class StackUse:
     probed: int
     unprobed: tuple[FunctionFinding, ...]
     unprobed_count: int
+    unclear: int
     incomplete: str = ""
 
 
@@ -303,14 +372,12 @@ class LibraryCall(NamedTuple):
     Parameters
     ----------
     callee: "printf", "__strcpy_chk" ...
-    function, address, unit: who calls, see `FunctionFinding`; the address is that of the calling function.
+    caller: the function that calls.
     size: for `__*_chk`: "constant" or "computed", how the argument that holds the object's size is made; else empty.
     """
 
     callee: str
-    function: str
-    address: int
-    unit: str
+    caller: FunctionFinding
     size: str = ""
 
 
@@ -341,7 +408,8 @@ class ElfFacts:
     interpreter: PT_INTERP, or None.
     libc: "glibc", "musl" or "bionic", or None where the file does not tell.
     compilers: families named in .comment and notes: "gcc", "clang", "rustc", "go" ...; empty where nothing is on
-    record. bytecode: an object that holds only link-time-optimisation bytecode, no machine code.
+    record. oldest_gcc: the lowest major version of GCC in .comment. bytecode: an object that holds only
+    link-time-optimisation bytecode, no machine code.
     """
 
     name: str
@@ -358,8 +426,10 @@ class ElfFacts:
     libc: str | None
     compilers: tuple[str, ...]
     bytecode: bool
+    oldest_gcc: int | None = None
     known: frozenset[Need] = frozenset()
     imports: Imports | None = None
+    runtime_symbols: RuntimeSymbols | None = None
     source_files: tuple[str, ...] | None = None
     units: Units | None = None
     stack_use: StackUse | None = None
@@ -369,8 +439,7 @@ class ElfFacts:
     entry_points: tuple[EntryPoint, ...] | None = None
     properties: Properties | None = None
     object_relocations: ObjectRelocations | None = None
-    stack_arrays: tuple[StackArray, ...] | None = None
-    switched_off_arrays: tuple[StackArray, ...] | None = None
+    stack_arrays: StackArrays | None = None
 
     def segment(self, kind: int) -> Segment | None:
         """The first segment of a type, or None."""

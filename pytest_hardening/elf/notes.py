@@ -15,11 +15,12 @@ from .facts import Properties
 from .image import Image
 from .machines import EM_AARCH64, Machine
 
-__all__ = ["has_abi_tag", "properties_of"]
+__all__ = ["build_id_of", "has_abi_tag", "properties_of"]
 
 _X86_FEATURE_1_AND = 0xC0000002
 _AARCH64_FEATURE_1_AND = 0xC0000000
 _MOST_NOTE = 1 << 16
+_NT_GNU_BUILD_ID = 3
 
 
 def properties_of(image: Image, machine: Machine) -> Properties:
@@ -49,6 +50,18 @@ def has_abi_tag(image: Image) -> bool:
             if any(kind == 1 and body[:4] == bytes(4) and len(body) == 16 for kind, body in _gnu_notes(image, data)):
                 return True
     return False
+
+
+def build_id_of(image: Image) -> bytes:
+    """The build identifier that the linker made of the contents (NT_GNU_BUILD_ID); empty where there is none."""
+    places = [(s.offset, s.size) for s in image.sections if s.type == elf.SHT_NOTE]
+    # a detached debug file has lost the contents of its segments, a file may have lost its section headers
+    places = places or [(s.offset, s.filesz) for s in image.segments if s.type == elf.PT_NOTE]
+    for offset, size in places:
+        for kind, body in _gnu_notes(image, image.source.read(offset, min(size, _MOST_NOTE))):
+            if kind == _NT_GNU_BUILD_ID and 2 <= len(body) <= 64:
+                return body
+    return b""
 
 
 def _gnu_notes(image: Image, data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""Symbols: undefined ones with the calls to them, and the first instructions of global functions."""
+"""Symbols: tables, undefined symbols with the calls to them, the functions that addresses lie in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import ArtifactError
 from . import layout as elf
-from .facts import ENTRY, EntryPoint, Imports, Section
+from .facts import Imports, Section
 from .image import Image, string_at
 from .layout import RawSymbol
 from .machines import EM_ALPHA, EM_ARM, EM_MIPS, EM_S390, Machine
@@ -18,22 +18,15 @@ __all__ = [
     "FunctionIndex",
     "SymbolTable",
     "dynamic_symbols",
-    "entry_points",
     "imports_of_image",
     "imports_of_object",
-    "symbol_section",
     "source_files",
+    "symbol_section",
 ]
 
-_MOST_ENTRIES = 64
-_CODE_BYTES = 8
 _MOST_SYMBOLS = 1 << 22
 _LONGEST_CHAIN = 1 << 12  # linkers make about one bucket for each symbol
-# what start files and the C library's start-up code define: their making says nothing of the user's flags
 _MOST_NAMES = 1 << 25
-_START_FILES = frozenset(
-    ("_start", "_init", "_fini", "__libc_csu_init", "__libc_csu_fini", "_dl_relocate_static_pie", "__libc_start_main")
-)
 
 
 class SymbolTable:
@@ -71,6 +64,10 @@ class SymbolTable:
             raise ArtifactError(f"malformed: a relocation names symbol {index} of {len(self)}")
         symbol = self._layout.symbol_at(self._data, index)
         return _first_instruction(symbol) if self._thumb else symbol
+
+    def as_stored(self) -> Iterator[RawSymbol]:
+        """The symbols with the bit in their value by which Arm marks Thumb code."""
+        return self._layout.symbols(self._data)
 
     def name(self, symbol: RawSymbol) -> str:
         return string_at(self._names, symbol.name)
@@ -257,39 +254,3 @@ def source_files(image: Image) -> tuple[str, ...]:
     """The source files that were compiled, as the symbol table names them; empty where it is stripped."""
     table = symbol_section(image)
     return tuple(dict.fromkeys(table.name(symbol) for symbol in table if symbol.info & 15 == elf.STT_FILE))
-
-
-def entry_points(image: Image) -> tuple[EntryPoint, ...]:
-    """The first instructions of global functions, from .dynsym and .symtab; start files left out."""
-    found: dict[int, EntryPoint] = {}
-    for table in (dynamic_symbols(image), symbol_section(image)):
-        for symbol in table:
-            if len(found) >= _MOST_ENTRIES:
-                break
-            if _is_global_function(symbol) and symbol.value not in found and symbol.size >= 4:
-                name = table.name(symbol)
-                if name not in _START_FILES and not name.startswith("__x86.get_pc_thunk"):
-                    found[symbol.value] = EntryPoint(name, symbol.value, _code_at(image, symbol))
-    start = image.header.entry
-    if not found and start and image.header.type != elf.ET_REL:
-        return (EntryPoint(ENTRY, start, image.at(start, 4)),)
-    return tuple(found.values())
-
-
-def _is_global_function(symbol: RawSymbol) -> bool:
-    return (
-        symbol.shndx != elf.SHN_UNDEF
-        and symbol.info & 15 == elf.STT_FUNC
-        and symbol.info >> 4 in (elf.STB_GLOBAL, elf.STB_WEAK)
-        and symbol.other & 3 in (elf.STV_DEFAULT, elf.STV_PROTECTED)
-    )
-
-
-def _code_at(image: Image, symbol: RawSymbol) -> bytes:
-    size = min(symbol.size, _CODE_BYTES)
-    if image.header.type == elf.ET_REL:
-        if symbol.shndx >= len(image.sections):
-            return b""
-        section = image.sections[symbol.shndx]
-        return image.source.read(section.offset + symbol.value, size)
-    return image.at(symbol.value, size)

@@ -64,11 +64,14 @@ def test_x86_library(build: CompileC, verdict: VerdictOf, compiler: str, linker:
 def test_one_unit_without_clears_the_mark(build: CompileC, verdict: VerdictOf) -> None:
     sources = {"a.c": LIBRARY, "b.c": "int third(int i) { return i - 1; }\n"}
     path = build(
-        sources, flags=[*BARE_LIBRARY, "-O2", "-fcf-protection=full"], unit_flags={"b.c": ["-fcf-protection=none"]}
+        sources,
+        flags=[*BARE_LIBRARY, "-O2", "-g", "-fcf-protection=full"],
+        unit_flags={"b.c": ["-fcf-protection=none"]},
     )
     found = verdict(path, "cf-protection")
-    assert (found.outcome, found.observed) == (Outcome.UNKNOWN, {"ibt": False, "shstk": False})
-    assert found.remedy == "compile every unit with -fcf-protection=full"
+    assert (found.outcome, found.observed) == (Outcome.FAIL, {"ibt": False, "shstk": False})
+    assert found.culprits == ("b.c: third()",)
+    assert found.remedy.startswith("compile every unit with -fcf-protection=full")
     archive = build(
         sources, kind="archive", flags=["-O2", "-fcf-protection=full"], unit_flags={"b.c": ["-fcf-protection=none"]}
     )

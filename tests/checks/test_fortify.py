@@ -265,25 +265,25 @@ def test_nothing_to_fortify(build: CompileC, verdict: VerdictOf, kind: Kind, num
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_calls_without_plt(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
-    """-fno-plt calls through GOT slots that data uses too: a checked name still proves, a plain one no longer does."""
+    """-fno-plt calls through GOT slots that data uses too: the code tells which are calls."""
     for kind in LINKABLE:
         flags = [*level(2), "-fno-plt"]
         good = build(sources(kind), kind=kind, flags=flags, compiler=compiler)
         assert verdict(good, "fortify").outcome is Outcome.PASS
         flags = [*level(0), "-fno-plt"]
-        plain = build(sources(kind), kind=kind, flags=flags, compiler=compiler)
-        assert verdict(plain, "fortify").outcome is Outcome.UNKNOWN
+        plain = verdict(build(sources(kind), kind=kind, flags=flags, compiler=compiler), "fortify")
+        assert (plain.outcome, plain.culprits) == (Outcome.FAIL, ("show.c: show()",))
 
 
-def test_mixed_units_without_plt_are_no_pass(build: CompileC, verdict: VerdictOf) -> None:
-    """The plain name is there, and nothing tells whether it is called: not a proof, and not a pass either."""
+def test_mixed_units_without_plt(build: CompileC, verdict: VerdictOf) -> None:
     units = {
         "a.c": SHOW + 'int main(void) { return show("x", 1); }\n',
         "b.c": '#include <stdio.h>\nvoid log_it(int n) { printf("%d\\n", n); }\n',
     }
-    flags = [*level(2), "-fno-plt"]
+    flags = [*level(2), "-fno-plt", "-g"]
     path = build(units, flags=flags, unit_flags={"b.c": ["-U_FORTIFY_SOURCE"]})
-    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+    found = verdict(path, "fortify")
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("b.c: log_it()",))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -308,10 +308,26 @@ def test_clang_cplusplus_leaves_printf_plain(
 
 
 @pytest.mark.parametrize("flags", [["-static", "-no-pie"], ["-static-pie"]])
-@pytest.mark.parametrize("number", [0, 2])
-def test_static_programs_tell_nothing(build: CompileC, verdict: VerdictOf, flags: list[str], number: int) -> None:
-    path = build(sources("executable"), flags=[*level(number), *flags])
-    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+@pytest.mark.parametrize(
+    ("debug", "number", "outcome"),
+    [
+        ("-g", 0, Outcome.FAIL),
+        ("-g", 2, Outcome.PASS),
+        ("-g0", 0, Outcome.FAIL),
+        ("-g0", 2, Outcome.PASS),
+        ("-s", 0, Outcome.UNKNOWN),
+        ("-s", 2, Outcome.UNKNOWN),
+    ],
+)
+def test_static_programs(
+    build: CompileC, verdict: VerdictOf, flags: list[str], debug: str, number: int, outcome: Outcome
+) -> None:
+    """Symbols or DWARF tell the program's own calls from those inside the C library."""
+    path = build(sources("executable"), flags=[*level(number), *flags, debug])
+    found = verdict(path, "fortify")
+    assert found.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert found.culprits[0].endswith("show()")
 
 
 @pytest.mark.parametrize("number", [0, 2])

@@ -233,7 +233,7 @@ def test_libraries(build: CompileC, verdict: VerdictOf) -> None:
         unit_flags={"string.c": ["-fno-pic", "-mcmodel=large"]},
     )
     found = verdict(bad, "pic")
-    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("text",))
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("text()",))
     assert "static archives" in found.remedy
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from pytest_hardening.checks.registry import CHECK_NAMES
 from pytest_hardening.engine import inspect
 from pytest_hardening.fixtures import SampleProject
 from pytest_hardening.model import Outcome
@@ -34,7 +35,7 @@ EXPECTED: dict[str, list[tuple[tuple[str, ...], str, str]]] = {
     "stack-protector": [(PRODUCTS, "stack-protector", "every unit has an array on the stack, and -g shows it")],
     "stack-protector-unit": [
         (("EF.a",), "stack-protector", "F has an array and no canary"),
-        (("PROGRAM",), "stack-protector", "GCC recorded -fno-stack-protector for F.c in its DWARF; clang records none"),
+        (("PROGRAM",), "stack-protector", "its function has no canary in the program either"),
     ],
     "fortify": [
         (("EF.a",), "fortify", "F calls fprintf; the others call snprintf, which stays plain at level 2 too"),
@@ -46,7 +47,10 @@ EXPECTED: dict[str, list[tuple[tuple[str, ...], str, str]]] = {
     ],
     "format-security": [],  # compile-time warnings leave no trace
     "nx-stack": [(("libSHARED.so", "PROGRAM"), "nx-stack", "an assembly file asks for an executable stack")],
-    "rwx-segments": [(("libSHARED.so", "PROGRAM"), "rwx-segments", "a section is writable and executable")],
+    "rwx-segments": [
+        (("libSHARED.so", "PROGRAM"), "rwx-segments", "a section is writable and executable"),
+        (("libSHARED.so", "PROGRAM"), "separate-code", "other data lies in the segment that it makes"),
+    ],
     "rpath": [(("libSHARED.so", "PROGRAM"), "rpath", "-rpath /tmp/lib")],
     "cf-protection": [(PRODUCTS, "cf-protection", "neither notes nor landing pads")],
     "parent-scope": [
@@ -74,11 +78,15 @@ BUILDS: list[tuple[System, str, str]] = [
 ]
 
 
+# what the sample project never asks its compilers for, and some of them do not have
+UNUSED = {"auto-var-init", "strict-flex-arrays", "zero-call-used-regs"}
+
+
 def failures(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """The culprits of every failed verdict of every product, by product and check."""
     found = {}
     for name in PRODUCTS:
-        report = inspect(folder / name)
+        report = inspect(folder / name, [check for check in CHECK_NAMES if check not in UNUSED])
         assert report.artifact.error is None
         for verdict in report.artifact.verdicts:
             if verdict.outcome is Outcome.FAIL:
@@ -97,8 +105,6 @@ def test_hardened_build_fails_nothing(sample_project: SampleProject, system: Sys
 def test_exactly_the_expected_fails(sample_project: SampleProject, system: System, compiler: str, switch: str) -> None:
     found = failures(sample_project(switch, system, compiler))
     expected = {(name, check) for names, check, _ in EXPECTED[switch] for name in names}
-    if (compiler, switch) == ("clang", "stack-protector-unit"):
-        expected.remove(("PROGRAM", "stack-protector"))
     assert set(found) == expected
     for (where, name, check), culprits in CULPRITS.items():
         if where == switch:

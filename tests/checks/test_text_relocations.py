@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_hardening.fixtures import CompileC
-from pytest_hardening.model import Outcome
+from pytest_hardening.model import Outcome, Verdict
 
 if TYPE_CHECKING:
     from tests.conftest import ElfEditor, VerdictOf
@@ -27,6 +27,11 @@ NOBODYS_TAG = 0x6FFFFEF0
 DT_TEXTREL, DT_FLAGS, DT_FLAGS_1 = 22, 30, 0x6FFFFFFB
 DF_TEXTREL = 4
 REMEDY = "compile every object with -fPIC (-fPIE for an executable); link with -Wl,-z,text to be told"
+
+
+def functions_of(found: Verdict) -> set[str]:
+    """The functions among the culprits, without the units that they are in."""
+    return {culprit.rpartition(" ")[2] for culprit in found.culprits}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def test_library_of_absolute_code(
     found = verdict(path, "text-relocations")
     assert found.outcome is Outcome.FAIL
     assert found.observed["count"] >= 1
-    assert found.culprits == ("patched",)
+    assert functions_of(found) == {"patched()"}
     assert "patched()" in str(found.evidence[1])
     assert found.remedy == REMEDY
     path = build(CODE, kind="shared-library", flags=["-fPIC", *flags[1:]], link_flags=["-nostdlib"], compiler=compiler)
@@ -65,7 +70,7 @@ def test_pie_of_absolute_code(build: CompileC, verdict: VerdictOf, compiler: str
     assert verdict(path, "pie").outcome is Outcome.PASS
     found = verdict(path, "text-relocations")
     assert found.outcome is Outcome.FAIL
-    assert set(found.culprits) == {"patched", "main"} or found.culprits == ("patched",)
+    assert {"patched()"} <= functions_of(found) <= {"patched()", "main()"}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_tags(
     assert found.outcome is Outcome.FAIL
     assert found.observed["tags"] == tags
     assert found.observed["count"] >= 1
-    assert found.culprits == ("patched",)
+    assert functions_of(found) == {"patched()"}
     assert verdict(editor.save(tmp_path), "pic").outcome is Outcome.FAIL
 
 
@@ -134,7 +139,7 @@ def test_stripped_file_names_its_exported_function(
     path = build(CODE, kind="shared-library", flags=ABSOLUTE, link_flags=[*ALLOWED, "-nostdlib"])
     stripped = tmp_path / "stripped.so"
     subprocess.run([tool_for("llvm-objcopy"), "--strip-sections", path, stripped], check=True)
-    assert verdict(stripped, "text-relocations").culprits == ("patched",)
+    assert functions_of(verdict(stripped, "text-relocations")) == {"patched()"}
 
 
 def test_relocation_in_read_only_data(build: CompileC, verdict: VerdictOf) -> None:
@@ -163,7 +168,7 @@ def test_one_absolute_object_in_an_archive_spoils_the_library(build: CompileC, v
         objects=[archive],
         link_flags=[*ALLOWED, f"-fuse-ld={linker}"],
     )
-    assert verdict(path, "text-relocations").culprits == ("patched",)
+    assert functions_of(verdict(path, "text-relocations")) == {"patched()"}
 
 
 def test_not_applicable(build: CompileC, verdict: VerdictOf) -> None:

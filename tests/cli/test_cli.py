@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import jsonschema
 import pytest
 
 from pytest_hardening.checks.registry import CHECK_NAMES, get_check
-from pytest_hardening.fixtures import SampleProject
+from pytest_hardening.fixtures import CompileC, SampleProject
+from pytest_hardening.model import Kind
 
 COMMAND = [sys.executable, "-m", "pytest_hardening"]
 
@@ -43,8 +45,9 @@ def broken(sample_project: SampleProject) -> Path:
 
 
 def test_text(good: Path) -> None:
+    assert run("inspect", "PROGRAM", "--profile", "kms-6.7", cwd=good).returncode == 0
     result = run("inspect", "PROGRAM", cwd=good)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (1, "")  # it was compiled without -ftrivial-auto-var-init
     lines = result.stdout.splitlines()
     assert lines[0] == "PROGRAM: (pie, x86-64)"
     for label in (
@@ -74,6 +77,19 @@ def test_folder(good: Path) -> None:
     with_objects = run("inspect", ".", "--check", "nx-stack", "--objects", cwd=good)
     assert "\nhost.o: (object, x86-64)\n" in with_objects.stdout
     assert with_objects.stderr == ""
+
+
+def test_debug_root(build: CompileC, tool_for: Callable[[str], str], tmp_path: Path) -> None:
+    built = build("int main(void) { return 0; }", flags=["-O2", "-g"])
+    program, debug = tmp_path / "program", tmp_path / "debug/program.debug"
+    debug.parent.mkdir()
+    subprocess.run([tool_for("objcopy"), "--only-keep-debug", built, debug], check=True)
+    subprocess.run([tool_for("objcopy"), "-S", f"--add-gnu-debuglink={debug}", built, program], check=True)
+    words = ["inspect", "program", "--check", "optimization"]
+    assert "Optimised: unknown, " in run(*words, cwd=tmp_path).stdout
+    assert "Optimised: yes " in run(*words, "--debug-root", "debug", cwd=tmp_path).stdout
+    wrong = run(*words, "--debug-root", "nowhere", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: --debug-root needs a folder: 'nowhere' is none\n")
 
 
 def test_members(good: Path) -> None:
@@ -113,7 +129,8 @@ def test_unknown_does_not_change_the_exit_status(tmp_path: Path) -> None:
     (tmp_path / "lto.a").write_bytes(b"!<arch>\n" + header + b"`\nBC\xc0\xde")
     result = run("inspect", "lto.a", cwd=tmp_path)
     assert result.returncode == 0
-    assert result.stdout.count(": unknown, 1 of 1 members (unit.o): LLVM bitcode") == len(CHECK_NAMES)
+    on_objects = [name for name in CHECK_NAMES if not get_check(name).why_not_kind(Kind.OBJECT)]
+    assert result.stdout.count(": unknown, 1 of 1 members (unit.o): LLVM bitcode") == len(on_objects)
 
 
 def test_errors_are_listed_and_the_others_judged(good: Path, tmp_path: Path) -> None:

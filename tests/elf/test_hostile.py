@@ -79,7 +79,7 @@ def test_control_characters_in_names_are_escaped(edit: Edit, build: CompileC, tm
     (tmp_path / "escapes.so").write_bytes(data)
     verdict = inspect(tmp_path / "escapes.so").verdict("text-relocations")
     assert verdict.outcome is Outcome.FAIL
-    assert verdict.culprits == (r"ev\x1b[7m\nx",)
+    assert verdict.culprits == (r"source.c: ev\x1b[7m\nx()",)
 
 
 @pytest.mark.parametrize("name", ["__.SYMDEFx.o", "__.SYMDEF"])

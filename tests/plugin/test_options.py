@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_hardening.fixtures import CompileC
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import User
@@ -99,6 +103,32 @@ def test_check_option_narrows_and_adds(user: User) -> None:
     assert user.run(*arguments, "--hardening-check", "pie").verdicts == {"build/PROGRAM::pie": "pass"}
 
 
+@WORKERS
+def test_debug_files_are_looked_for_where_the_user_said(
+    user: User, build: CompileC, tool_for: Callable[[str], str], workers: tuple[str, ...]
+) -> None:
+    """Flags are on record in the debug file only; without the option nothing but the program is opened."""
+    built = build("int main(void) { return 0; }", flags=["-O2", "-g"])
+    for name in ("debug", "build"):
+        (user.path / name).mkdir()
+    program, debug = user.path / "build/program", user.path / "debug/program.debug"
+    subprocess.run([tool_for("objcopy"), "--only-keep-debug", built, debug], check=True)
+    subprocess.run([tool_for("objcopy"), "-S", f"--add-gnu-debuglink={debug}", built, program], check=True)
+    arguments = ["--hardening", "build", "--hardening-check", "optimization", *workers]
+    assert user.run(*arguments, subprocess=True).verdicts == {"build/program::optimization": "unknown"}
+    found = user.run(*arguments, "--hardening-debug-root", "debug", subprocess=True)
+    assert found.verdicts == {"build/program::optimization": "pass"}
+    user.pytester.makeini("[pytest]\nhardening_debug_root = debug\n")
+    assert user.run(*arguments, subprocess=True).verdicts == {"build/program::optimization": "pass"}
+
+
+def test_debug_root_must_be_a_folder(user: User) -> None:
+    user.build()
+    result = user.pytest("--hardening", "build", "--hardening-debug-root", "no/such/folder")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --hardening-debug-root needs a folder: 'no/such/folder' is none"])
+
+
 def test_profile_decides_the_parameters(user: User) -> None:
     user.build("broken", "bind-now")
     arguments = ["--hardening", "broken/PROGRAM", "--hardening-check", "relro"]
@@ -137,9 +167,9 @@ def test_empty_path_is_a_mistake(user: User) -> None:
 
 def test_help_names_every_option(user: User) -> None:
     text = str(user.pytest("--help").stdout)
-    for name in ("", "-profile", "-check", "-report", "-strict", "-objects"):
+    for name in ("", "-profile", "-check", "-report", "-strict", "-objects", "-debug-root"):
         assert f"--hardening{name}" in text
-    for name in ("paths", "profile", "checks", "report", "strict", "objects", "cc", "cxx"):
+    for name in ("paths", "profile", "checks", "report", "strict", "objects", "debug_root", "cc", "cxx"):
         assert f"hardening_{name} (" in text
     assert "@pytest.mark.hardening(*globs, profile=None, checks=None): " in str(user.pytest("--markers").stdout)
 

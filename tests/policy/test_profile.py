@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KMS_66 = {"relro": {"level": "partial"}, "stack-protector": {}, "fortify": {"level": 2}}
+KMS_66 = {"relro": {"level": "partial"}, "stack-protector": {"level": "strong"}, "fortify": {"level": 2}}
 KMS_67 = {
     **KMS_66,
     "pie": {},
@@ -96,7 +96,7 @@ def test_extends_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Mon
     write(tmp_path, "extends = '../base.toml'\n[checks]\npie = {}\n", "teams/media.toml")
     write(tmp_path, "extends = 'kms-6.6'\n[checks]\nfortify = false\n", "base.toml")
     monkeypatch.chdir("/")
-    expected = {"pie": {}, "relro": {"level": "partial"}, "stack-protector": {}}
+    expected = {"pie": {}, "relro": {"level": "partial"}, "stack-protector": {"level": "strong"}}
     assert checks(str(tmp_path / "teams/media.toml")) == expected
     monkeypatch.chdir(tmp_path)
     assert checks("./teams/media.toml") == expected

@@ -39,6 +39,9 @@ class FrameUse(NamedTuple):
     probed: it touches the pages of its frame while it allocates it.
     unprobed: the largest number of bytes that it allocates at once without touching them, where that is a page or more;
     else 0.
+    effort: bytes that were disassembled to tell; the search stops when it was enough for one file.
+    returns: False where it certainly never returns: clang places no canary in such a function, whatever it holds.
+    unclear: it allocates so much, or a size made at run time, and whether that had to be touched cannot be told.
     """
 
     canary: bool
@@ -46,6 +49,9 @@ class FrameUse(NamedTuple):
     doubtful: bool = False
     probed: bool = False
     unprobed: int = 0
+    effort: int = 0
+    returns: bool = True
+    unclear: bool = False
 
 
 class Decoder(Protocol):

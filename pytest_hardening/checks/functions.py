@@ -1,0 +1,44 @@
+"""How checks name a function: with its unit where that is known, by its address range where the file is stripped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..elf.facts import FunctionFinding, Unit, Units
+
+__all__ = ["culprit_of", "culprits_of", "last_option", "place_of", "units_named"]
+
+
+def culprit_of(finding: FunctionFinding) -> str:
+    """`F.c: copy()`, `copy()` or `0x1149-0x11a0`."""
+    function = f"{finding.function}()" if finding.function else _range(finding)
+    return f"{finding.unit}: {function}" if finding.unit else function
+
+
+def culprits_of(findings: Iterable[FunctionFinding]) -> tuple[str, ...]:
+    """Each culprit once, in order."""
+    return tuple(dict.fromkeys(map(culprit_of, findings)))
+
+
+def place_of(finding: FunctionFinding) -> str:
+    """`copy() of F.c`, `copy()` or `the function at 0x1149-0x11a0`, for a sentence."""
+    function = f"{finding.function}()" if finding.function else f"the function at {_range(finding)}"
+    return f"{function} of {finding.unit}" if finding.unit else function
+
+
+def _range(finding: FunctionFinding) -> str:
+    return f"{finding.address:#x}-{finding.address + finding.size:#x}"
+
+
+def last_option(unit: Unit, options: Iterable[str]) -> str | None:
+    """The last of some options in a unit's record: it wins. Empty where none was given, None without record."""
+    if unit.flags is None:
+        return None
+    wanted = frozenset(options)
+    return next((flag for flag in reversed(unit.flags) if flag in wanted), "")
+
+
+def units_named(units: Units | None, names: Iterable[str]) -> tuple[Unit, ...]:
+    """The units of some names, in the file's order."""
+    wanted = frozenset(names)
+    return tuple(unit for unit in (units.found if units is not None else ()) if unit.name in wanted)

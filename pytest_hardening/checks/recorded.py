@@ -1,0 +1,227 @@
+"""Judging units by the options that their compiler recorded: what is proof, what is not, and how options override.
+
+GCC records every option for code generation that it was given, after its specs have spoken, with -g in DW_AT_producer
+and with -frecord-gcc-switches in .GCC.command.line (gen_producer_string in GCC's opts.cc): what is not there was not
+given. It records none of -D, -I, -U, -W, and no default that it was configured with. clang records its whole command
+line, and only with -grecord-command-line or -frecord-command-line (clang manual). The last option of a switch wins; the
+groups are the exception: GCC lets what was given explicitly win over -fhardened, wherever it stands (GCC manual,
+"Program Instrumentation Options").
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..elf.facts import ElfFacts, Need, Unit
+from ..model import Evidence, Kind, Verdict
+from .base import LINKED, Check
+
+__all__ = [
+    "NO_RECORD",
+    "Answer",
+    "RecordedCheck",
+    "explicit_option",
+    "is_hardened",
+    "missing_units",
+    "needs_of_units",
+    "options_of",
+    "version_of",
+]
+
+NO_RECORD = "no flags on record: compile with -g or -frecord-gcc-switches (clang: -grecord-command-line)"
+_SHOWN = 3
+_MOST_SHOWN = 6
+_MOST_CULPRITS = 200
+_WITH_VALUE = ("-D", "-U", "-I", "-include", "-Xclang", "-mllvm", "--param")
+_COMPILERS_OF_C = ("", "gcc", "clang")
+
+
+class Answer(NamedTuple):
+    """What the record of one unit says.
+
+    Parameters
+    ----------
+    conforms: None where the record does not tell.
+    seen: "with -O2", "without -ftrivial-auto-var-init": what follows the word "compiled"; where the record does not
+        tell, the reason as a phrase.
+    """
+
+    conforms: bool | None
+    seen: str
+
+
+class RecordedCheck(Check):
+    """A check that asks the same question of every unit of C, C++ and Objective-C, and of none in other languages.
+
+    One unit that was compiled otherwise makes the file fail and is named. Else one whose record does not tell, or one
+    that may be missing, makes it unknown.
+    """
+
+    kinds = LINKED | {Kind.OBJECT}
+
+    @abstractmethod
+    def answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
+        """What the record of a unit says, which has one."""
+
+    @abstractmethod
+    def remedy(self, parameters: Mapping[str, Any]) -> str:
+        """What to do where a unit fails or has no record."""
+
+    def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
+        return frozenset() if facts.bytecode else needs_of_units(facts)
+
+    def inapplicable(self, facts: ElfFacts) -> str:
+        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
+            return "no code"
+        if "go" in facts.compilers and facts.dynamic is None:
+            return "a Go program without C"
+        return ""
+
+    def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        if facts.bytecode or facts.units is None:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
+        units = [unit for unit in facts.units.found if _may_be_c(unit)]
+        if not units:
+            return self._without_c(facts)
+        answers = [(unit, self._answer(facts, unit, parameters)) for unit in units]
+        failing = [(unit, answer) for unit, answer in answers if answer.conforms is False]
+        silent = [(unit, answer) for unit, answer in answers if answer.conforms is None]
+        observed = {"units": len(units), "failing": len(failing), "unknown": len(silent)}
+        if failing:
+            return self._failing(failing, parameters, observed)
+        missing = missing_units(facts)
+        if silent or missing:
+            return self._silent(silent, missing, parameters, observed)
+        kinds = list(dict.fromkeys(answer.seen for _, answer in answers))
+        return self.passed(
+            f"{len(units)} unit(s) compiled {_few(kinds, ' or ')}", *map(_evidence, answers[:_MOST_SHOWN]), **observed
+        )
+
+    def _answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
+        if unit.flags is None:
+            return Answer(None, "no flags on record")
+        return self.answer(facts, unit, parameters)
+
+    def _without_c(self, facts: ElfFacts) -> Verdict:
+        if facts.units is None or facts.units.unread:
+            return self.unknown("; ".join(facts.units.unread) if facts.units else NO_RECORD)
+        languages = sorted({unit.language for unit in facts.units.found})
+        if languages:
+            return self.not_applicable(f"no unit of C: {', '.join(languages)}")
+        return self.unknown(NO_RECORD)
+
+    def _failing(
+        self, failing: list[tuple[Unit, Answer]], parameters: Mapping[str, Any], observed: Mapping[str, Any]
+    ) -> Verdict:
+        names = list(dict.fromkeys(unit.name for unit, _ in failing if unit.name))
+        kinds = list(dict.fromkeys(answer.seen for _, answer in failing))
+        return self.failed(
+            f"{_few(names) if names else 'a unit'} compiled {_few(kinds, ' or ')}",
+            *map(_evidence, failing[:_MOST_SHOWN]),
+            remedy=self.remedy(parameters),
+            culprits=tuple(names[:_MOST_CULPRITS]),
+            **observed,
+        )
+
+    def _silent(
+        self,
+        silent: list[tuple[Unit, Answer]],
+        missing: str,
+        parameters: Mapping[str, Any],
+        observed: Mapping[str, Any],
+    ) -> Verdict:
+        if len(silent) == observed["units"] and all(unit.flags is None for unit, _ in silent):
+            return self.unknown(NO_RECORD, **observed)
+        reasons = list(dict.fromkeys(answer.seen for _, answer in silent))
+        names = list(dict.fromkeys(unit.name or "a unit" for unit, _ in silent))
+        told = [f"{_few(names)}: {_few(reasons, '; ')}"] if silent else []
+        return self.unknown(
+            "; ".join([*told, *filter(None, [missing])]),
+            *map(_evidence, silent[:_MOST_SHOWN]),
+            remedy=self.remedy(parameters) if any(unit.flags is not None for unit, _ in silent) else "",
+            **observed,
+        )
+
+
+def needs_of_units(facts: ElfFacts) -> frozenset[Need]:
+    """What tells the units, and whether some may be missing."""
+    if facts.kind is Kind.OBJECT or facts.units is None or not facts.units.found:
+        return frozenset({Need.UNITS})
+    return frozenset({Need.UNITS, Need.SOURCE_FILES})
+
+
+def missing_units(facts: ElfFacts) -> str:
+    """Why a file may hold units that nothing names; empty where all are known.
+
+    A unit without debug information shows only in the symbol table, as the name of its source. That is lost where the
+    linker dropped local symbols (-Wl,-x), and link-time optimisation drops it.
+    """
+    if facts.units is None:
+        return "its units were not read"
+    if facts.units.unread:
+        return facts.units.unread[0]
+    if facts.kind is Kind.OBJECT:
+        return ""
+    if any(explicit_option(unit, "-flto").startswith("-flto") for unit in facts.units.found):
+        return "link-time optimisation leaves no trace of units without debug information"
+    named = {_base(name) for name in facts.source_files or ()}
+    described = {_base(unit.name) for unit in facts.units.found if unit.source == "DWARF" and _may_be_c(unit)}
+    if facts.section(".symtab") is not None and described - named:
+        return "the symbol table does not name the sources, so that units without debug information leave no trace"
+    return ""
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _may_be_c(unit: Unit) -> bool:
+    return unit.is_c_family or (not unit.language and unit.compiler in _COMPILERS_OF_C)
+
+
+def _evidence(judged: tuple[Unit, Answer]) -> Evidence:
+    unit, answer = judged
+    compiler = f" ({unit.compiler} {unit.version}".rstrip() + ")" if unit.compiler else ""
+    return Evidence(unit.source, f"{unit.name or 'a unit'}{compiler}: {answer.seen}")
+
+
+def _few(names: list[str], separator: str = ", ") -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return separator.join(names[:_SHOWN]) + more
+
+
+def version_of(unit: Unit) -> tuple[int, ...]:
+    """The compiler's version as numbers; empty when unknown."""
+    return tuple(int(part) for part in unit.version.split(".") if part.isdecimal())
+
+
+def options_of(unit: Unit) -> Iterator[str]:
+    """The recorded options, each with its value in one word: `-D NAME` becomes `-DNAME`."""
+    flags = iter(unit.flags or ())
+    for flag in flags:
+        if flag in _WITH_VALUE:
+            value = next(flags, "")
+            yield f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}"
+        else:
+            yield flag
+
+
+def explicit_option(unit: Unit, name: str) -> str:
+    """The last option of a switch: for "-fname" of -fname, -fname=VALUE and -fno-name; empty where none was given."""
+    off = f"{name[:2]}no-{name[2:]}"
+    return _last(options_of(unit), lambda option: option in (name, off) or option.startswith(f"{name}="))
+
+
+def _last(options: Iterable[str], is_wanted: Any) -> str:
+    found = ""
+    for option in options:
+        if is_wanted(option):
+            found = option
+    return found
+
+
+def is_hardened(unit: Unit) -> bool:
+    """Whether GCC's -fhardened is in force (GCC 14 and later)."""
+    return explicit_option(unit, "-fhardened") == "-fhardened"

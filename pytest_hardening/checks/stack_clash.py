@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..elf.facts import ElfFacts, Need, StackUse
+from ..model import Evidence, Kind, Verdict
+from .base import LINKED, Check
+from .functions import culprits_of, last_option, place_of, units_named
+
+__all__ = ["StackClash"]
+
+_SHOWN = 6
+# where compilers probe, and where an allocation without probe can be told from one with (elf/code/*.py)
+_VISIBLE = frozenset(("x86-64", "x32", "i386", "aarch64", "arm", "ppc64le", "s390x"))
+_OPTIONS = frozenset({"-fstack-clash-protection", "-fno-stack-clash-protection", "-fhardened"})
+
+
+class StackClash(Check):
+    """Large stack frames touch every page while they are allocated (-fstack-clash-protection).
+
+    What it protects
+    ----------------
+    The guard page below the stack stops a stack that grows into other memory, unless one allocation jumps over it.
+    With probes in every page no allocation can.
+
+    Evidence
+    --------
+    The code, function by function: one that allocates more than the guard allows at once and does not touch it proves
+    that its unit was compiled without the option, and is named. Functions that probe prove the option. Functions with
+    smaller frames look the same with and without. docs/evidence.md says what is visible on which architecture.
+
+    When it does not apply
+    ----------------------
+    Objects without code; files in which no function allocates that much at once.
+
+    Fix
+    ---
+    Compile every unit with -fstack-clash-protection.
+
+    References
+    ----------
+    GCC manual, "Program Instrumentation Options"; Qualys, "The Stack Clash" (2017); Clang's DiagnosticsReference and
+    UsersManual, -fstack-clash-protection.
+    """
+
+    name = "stack-clash"
+    label = "Stack clash protection"
+    kinds = LINKED | {Kind.OBJECT}
+
+    def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
+        return frozenset() if facts.bytecode else frozenset({Need.UNITS, Need.STACK_USE})
+
+    def inapplicable(self, facts: ElfFacts) -> str:
+        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
+            return "no code"
+        if "go" in facts.compilers and facts.dynamic is None:
+            return "a Go program without C"
+        return ""
+
+    def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        use = facts.stack_use
+        if facts.bytecode or use is None:
+            return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
+        observed: dict[str, Any] = {"functions": use.functions, "probed": use.probed, "unprobed": use.unprobed_count}
+        if use.unprobed:
+            return self._unprobed(facts, use, observed)
+        if facts.machine.name not in _VISIBLE:
+            return self.unknown(f"whether large frames are probed is not visible on {facts.machine.name}", **observed)
+        if use.incomplete:
+            return self.unknown(f"not all code could be looked at: {use.incomplete}", **observed)
+        if use.unclear:
+            return self.unknown(
+                f"{use.unclear} function(s) allocate much at once, and whether they had to touch it cannot be told",
+                remedy="compile every unit with -fstack-clash-protection",
+                **observed,
+            )
+        if use.probed:
+            return self.passed(
+                "functions with large frames probe them",
+                Evidence("code", f"{use.probed} function(s) touch each page, none of {use.functions} jumps over one"),
+                **observed,
+            )
+        return self.not_applicable("no function allocates so much of the stack at once that it could jump the guard")
+
+    def _unprobed(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any]) -> Verdict:
+        first = use.unprobed[0]
+        others = f" (and {use.unprobed_count - 1} more)" if use.unprobed_count > 1 else ""
+        mixed = f"; {use.probed} other function(s) probe theirs" if use.probed else ""
+        return self.failed(
+            f"no stack clash protection in {place_of(first)}{others}: it {first.what}{mixed}",
+            *(Evidence("code", f"{place_of(item)} {item.what}") for item in use.unprobed[:_SHOWN]),
+            *(
+                Evidence(unit.source, f"{unit.name}: recorded option: {option or 'none of -fstack-clash-protection'}")
+                for unit in units_named(facts.units, (item.unit for item in use.unprobed))[:_SHOWN]
+                if (option := last_option(unit, _OPTIONS)) is not None
+            ),
+            remedy="compile every unit with -fstack-clash-protection",
+            culprits=culprits_of(use.unprobed),
+            **observed,
+        )

@@ -1,0 +1,182 @@
+"""Which functions of a file are its own: not those of start files, the compiler's library, the C library.
+
+Linkers keep the order of their inputs. So behind `frame_dummy`, the last function of GCC's crtbegin, stands the user's
+code, and behind that the libraries' (seen with GNU ld, gold and lld, glibc and musl). The first function whose name is
+reserved or the C library's ends it: rather a function too few than a library's blamed on the user. Code in .text.hot,
+.text.startup and so on stands in front; of it only `main` is certain.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection
+from typing import NamedTuple
+
+from .. import layout as elf
+from ..facts import ElfFacts, Unit, Units
+from ..image import Image
+from ..symbols import symbol_section
+from .functions import FunctionList
+from .pointer_arguments import BLOCKS, OBJECTS, TEXTS
+
+__all__ = ["Own", "UnitIndex", "own_functions"]
+
+# Start files: glibc csu/ and sysdeps/*/{start,crti,crtn}.S, libgcc/crtstuff.c, musl crt/. libc_nonshared.a: glibc
+# stdlib/at_quick_exit.c, stdlib/atexit.c, io/*stat*.c, nptl/pthread_atfork.c, debug/stack_chk_fail_local.c,
+# csu/elf-init.c
+_START = frozenset(
+    """
+    _start _start_c __start _init _fini deregister_tm_clones register_tm_clones __do_global_dtors_aux frame_dummy
+    call_weak_fn set_fast_math abi_tag __libc_csu_init __libc_csu_fini _dl_relocate_static_pie __libc_csu_irel
+    __gmon_start__ __do_global_ctors_aux __wrap_main load_gp _dl_start_profile __libc_start_main_impl
+    atexit at_quick_exit __pthread_atfork pthread_atfork stat stat64 fstat fstat64 lstat lstat64 fstatat fstatat64 mknod
+    mknodat __stack_chk_fail_local __stack_chk_fail
+    """.split()
+)
+# libgcc: its manual "Routines for integer/soft float arithmetic" (modes si di ti sf df xf tf ...), unwinder, cpuinfo;
+# _savegpr0_14 and so on of Power, _riscv_save_*; the linker's own thunks and veneers
+_RUNTIME = re.compile(
+    r"__x86\.get_pc_thunk\.|__(u?div|u?mod|udivmod|divmod|mul|add|sub|ash[lr]|lshr|neg|u?cmp|pop?count|parity|c[lt]z|"
+    r"ffs|bswap|fix(uns)?|float(un)?|extend|trunc|pow[ui]|mulv|addv|subv|negv|absv|eq|ne|lt|le|gt|ge|unord)[a-z]{0,4}"
+    r"[sdtxhqo][icfd][a-z]{0,2}\d?(_ppc|_hw|_sw|_resolve|_ifunc|_aux)?$|__aeabi_|__gnu_(un|thumb|h2f|f2h|d2h|ldiv|uldiv|f16)|"
+    r"_Unwind_|_?unwind_|uw_|__(de)?register_frame|__frame_state_for|__cpu_(indicator_init|model)|__gcc_personality|"
+    r"__morestack|__generic_morestack|__splitstack|__emutls_|__clear_cache|__enable_execute_stack|__gcov_|__llvm_|"
+    r"__(aarch64|arm)_\w+|_(save|rest)(gpr|fpr|vr)[01]?_|__riscv_(save|restore)_|__udivti3|__umodti3|"
+    r"(read_encoded_value|base_from|execute_(cfa|stack)|size_of_encoded|search_object|linear_search|binary_search|"
+    r"fde_|add_fdes|count_fdes|init_object|frame_heapsort|frame_downheap|get_cie_encoding|classify_object|"
+    r"_Unwind|init_dwarf_reg|extract_cie|btree_|version_lock|release_registered|read_[us]leb128)|"
+    r"[\w.]*(_veneer|_from_thumb|_from_arm)$|\d{8}\.plt_call\.|__bswap[sd]i2|__[A-Za-z0-9]+Thunk_|__ThumbV\w+$"
+)
+# the C++ library's names; an own instantiation of a template in `std` is lost with them
+_CPLUSPLUS = re.compile(
+    r"_Z(T[hvc][^S]*)?(St|N[KVRO]*(St|9__gnu_cxx|10__cxxabiv1)|GVN?St|TW|d[al]P|n[aw][mj])|__cxa_|__gxx_|__gnu_cxx"
+)
+_RESERVED = re.compile(r"__|_[A-Z]|_(dl|nl|int|exit|setjmp|longjmp|start|init|fini|mcleanup|mcount)|pthread_|sem_")
+_C_LIBRARY = (
+    frozenset(BLOCKS) | frozenset(OBJECTS) | frozenset(TEXTS)
+    | frozenset(
+        """
+        abort abs acos asin atan atan2 brk bsearch calloc cbrt ceil clearenv clock clock_gettime close closedir cos cosh
+        div exit exp exp2 fabs fclose fcntl feof ferror fflush fgetc fileno floor fmod fork fprintf fputc free frexp
+        fseek ftell getc getchar getopt getopt_long getpagesize getpid gettimeofday getuid gmtime hypot ioctl isatty
+        kill labs ldexp localeconv localtime log log10 log2 lround lseek malloc
+        mmap modf mprotect munmap nanosleep perror pow printf putc putchar putenv qsort_r raise rand realloc rint round
+        sbrk scanf select setlocale sigaction signal sigprocmask sin sincos sinh sleep sqrt srand sysconf tan tanh time
+        tolower toupper trunc ungetc usleep vfprintf vprintf wait waitpid
+        """.split()
+    )
+)  # fmt: skip
+# the C library's start-up code: glibc csu/libc-start.c, musl src/env/__libc_start_main.c
+_FIRST_OF_LIBRARY = frozenset(
+    (
+        "call_init call_fini handle_zhaoxin handle_amd handle_intel libc_start_init libc_start_main_stage2 dummy dummy1"
+    ).split()
+)
+_LIBRARY_STARTS = ("__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main", "libc_start_main_stage2")
+_COLD = re.compile(r"\.cold(\.\d+)?$")
+
+
+def is_runtime(name: str) -> bool:
+    """Whether a name is that of a start file's or the compiler's library's function, or of split-off cold code: that is
+    no function, its frame was made by the one it was split from.
+    """
+    return name in _START or _RUNTIME.match(name) is not None or _COLD.search(name) is not None
+
+
+class UnitIndex:
+    """Which unit an address lies in, by bisection.
+
+    Parameters
+    ----------
+    units: all of the file.
+    """
+
+    def __init__(self, units: Units) -> None:
+        ranges = sorted((start, end, index) for index, unit in enumerate(units.found) for start, end in unit.ranges)
+        self._starts = [start for start, _, _ in ranges]
+        self._ranges = ranges
+        self._units = units
+
+    @property
+    def known(self) -> bool:
+        """Whether any unit tells where its code is."""
+        return bool(self._ranges)
+
+    def at(self, address: int) -> Unit | None:
+        """See `Units.at`."""
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0 and address < self._ranges[index][1]:
+            return self._units.found[self._ranges[index][2]]
+        return None if self._ranges else self._units.at(address)
+
+
+class Own(NamedTuple):
+    """The places of the file's own functions in its list, and why others may be missing."""
+
+    indices: Collection[int]
+    incomplete: str = ""
+
+
+def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units: UnitIndex) -> Own:
+    """The functions that were compiled from the user's sources, as far as the file tells."""
+    if not facts.kind.is_static:
+        return Own(range(len(functions)))
+    if not len(symbol_section(image)):
+        return Own((), "static and stripped: which code is the program's and which the C library's cannot be told")
+    front, certain = _in_front_of_libraries(image, functions, units)
+    found = set(front)
+    by_units: set[int] = set()
+    # where the C library tells its units, too, they say nothing of whose code it is
+    markers = [index for name in _LIBRARY_STARTS if (index := functions.index_of(name)) >= 0]
+    if units.known and not any(units.at(functions[index].address & ~1) for index in markers):
+        by_units = {index for index in range(len(functions)) if units.at(functions[index].address & ~1) is not None}
+    complete = certain or (bool(by_units) and found <= by_units)
+    reason = "static: only functions that certainly stand in front of the libraries' were looked at"
+    return Own(sorted(found | by_units), "" if complete else reason)
+
+
+def _in_front_of_libraries(image: Image, functions: FunctionList, units: UnitIndex) -> tuple[list[int], bool]:
+    """The functions that stand in front of the libraries', and whether these are all."""
+    main = functions.index_of("main")
+    found = [main] if main >= 0 else []
+    weak, local, start = _bindings(image)
+    if not start:
+        return found, False
+    first = end = functions.index_behind(start)
+    while end < len(functions):
+        name = functions.name(end)
+        library = name in _C_LIBRARY or name in _FIRST_OF_LIBRARY or _RESERVED.match(name) is not None
+        if library and name != "main" and not _is_own_template(functions, end, weak):
+            break
+        end += 1
+    last = functions.name(end) if end < len(functions) else ""
+    certain = main >= 0 and (last in _FIRST_OF_LIBRARY or _RESERVED.match(last) is not None)
+    # local functions in front of it may belong to the same object
+    while end > first and functions[end - 1].address in local and units.at(functions[end - 1].address & ~1) is None:
+        end -= 1
+        certain = False
+    found += [index for index in range(first, end) if not _CPLUSPLUS.match(functions.name(index))]
+    return found, certain
+
+
+def _is_own_template(functions: FunctionList, index: int, weak: frozenset[int]) -> bool:
+    return functions.name(index).startswith("_Z") and (
+        functions[index].address in weak or not _CPLUSPLUS.match(functions.name(index))
+    )
+
+
+def _bindings(image: Image) -> tuple[frozenset[int], frozenset[int], int]:
+    """The addresses of weak and of local functions, and that of frame_dummy, 0 where there is none."""
+    weak, local = set(), set()
+    start = 0
+    table = symbol_section(image)
+    for symbol in table.as_stored():
+        if symbol.info & 15 == elf.STT_FUNC:
+            if table.name(symbol) == "frame_dummy":
+                start = symbol.value
+            if symbol.info >> 4 == elf.STB_WEAK:
+                weak.add(symbol.value)
+            elif symbol.info >> 4 == elf.STB_LOCAL:
+                local.add(symbol.value)
+    return frozenset(weak), frozenset(local), start

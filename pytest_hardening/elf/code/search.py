@@ -1,0 +1,331 @@
+"""The search over a file's own functions: what they do with their stack, and what they call.
+
+Its cost is bounded by counts, not by time, so that a verdict does not depend on the machine: of a large file only every
+second, third ... function is looked at, spread over all of it, and `incomplete` says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+
+from ...errors import ArtifactError
+from ...model import Kind
+from ..facts import Calls, ElfFacts, FunctionFinding, LibraryCall, StackUse, Unit, Units
+from ..image import Image
+from ..machines import EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, Machine
+from ..relocations import object_relocations_by_section
+from ..symbols import symbol_section
+from .architecture import Body, Decoder, FrameUse, NameOf
+from .chk_arguments import SIZE_ARGUMENT
+from .coverage import uncovered_code
+from .functions import Code, Function, functions_of, joins_functions
+from .languages import is_foreign, languages_in
+from .own_code import UnitIndex, is_runtime, own_functions
+from .stubs import stub_names
+
+__all__ = ["calls", "stack_use"]
+
+_DECODERS = {
+    EM_X86_64: "x86",
+    EM_386: "x86",
+    EM_AARCH64: "aarch64",
+    EM_ARM: "arm",
+    EM_PPC64: "power",
+    EM_S390: "s390",
+    EM_RISCV: "riscv",
+}
+#: by the machine's name: other byte orders and word sizes of the same number have no decoder
+_NAMES = frozenset(("x86-64", "x32", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64"))
+
+_MOST_FUNCTIONS = 20_000
+_MOST_BYTES = 16 << 20
+_MOST_EFFORT = 300_000  # bytes disassembled
+_MOST_FOUND = 64
+_MOST_CALLS = 4096
+_MOST_RELOCATIONS = 1 << 20
+# what FORTIFY replaces besides the functions that take the object's size: glibc bits/stdio2.h, syslog.h, fcntl2.h,
+# mqueue2.h, select2.h, setjmp2.h
+_PLAIN = frozenset(name[2:-4] for name in SIZE_ARGUMENT) | frozenset(
+    """
+    asprintf dprintf fprintf fwprintf longjmp obstack_printf obstack_vprintf printf syslog vasprintf vdprintf vfprintf
+    vfwprintf vprintf vsyslog vwprintf wprintf open open64 openat openat64 mq_open
+    """.split()
+)
+_CHECKED_OPEN = frozenset("__open_2 __open64_2 __openat_2 __openat64_2 __mq_open_2".split())
+_NOTHING: Mapping[int, str] = {}
+
+
+class _Search:
+    """What both searches share: decoder, functions, names, units.
+
+    Parameters
+    ----------
+    image, facts, units: the file.
+
+    Attributes
+    ----------
+    incomplete: why not all code could be looked at.
+    """
+
+    def __init__(self, image: Image, facts: ElfFacts, units: Units) -> None:
+        self.incomplete: list[str] = []
+        self._facts = facts
+        self._units = UnitIndex(units)
+        self._object = facts.kind is Kind.OBJECT
+        self._thumb = facts.machine.number == EM_ARM
+        self._symbols = _relocated(image) if self._object else {}
+        self._code = Code(image, facts)
+        self._functions = functions_of(image, facts)
+        own = own_functions(image, facts, self._functions, self._units)
+        self._stubs = {} if self._object else stub_names(image, facts.machine)
+        if own.incomplete:
+            self.incomplete.append(own.incomplete)
+        elif self._object:
+            if not len(self._functions) and facts.has_code:
+                self.incomplete.append("no symbol tells where its functions are")
+        elif not facts.kind.is_static and (lost := uncovered_code(image, facts, self._functions, len(self._stubs))):
+            self.incomplete.append(f"neither symbols nor unwind tables tell of {lost} bytes of its code")
+        if self._thumb and self._functions.has_unnamed and joins_functions(image):
+            self.incomplete.append("unwind tables of Arm join neighbouring functions")
+        self._own = own.indices
+        self._entry = 0 if self._object else image.header.entry  # a start file's
+
+    @property
+    def name_of(self) -> NameOf:
+        """Names of imports and of the file's own functions by address; objects go by relocations."""
+        if self._object:
+            return lambda address: ""
+        stubs, functions = self._stubs, self._functions
+        return lambda address: stubs.get(address) or functions.name_at(address)
+
+    @property
+    def import_name_of(self) -> NameOf:
+        """Names of imports; of a static program those of all functions: the C library's are among them."""
+        if self._facts.kind.is_static:
+            return self.name_of
+        stubs = self._stubs
+        return lambda address: stubs.get(address, "")
+
+    def start_of(self, function: Function) -> int:
+        """The function's first byte: without Arm's mark of Thumb code."""
+        return function.address & ~1 if self._thumb else function.address
+
+    def unit_of(self, function: Function) -> Unit | None:
+        if self._object and self._units.known:
+            return None  # no addresses before linking
+        return self._units.at(self.start_of(function))
+
+    def bodies(self) -> Iterator[tuple[Function, Body]]:
+        """The file's own functions in order of address, with their code."""
+        indices = list(self._own)
+        step = max(1, -(-len(indices) // _MOST_FUNCTIONS))
+        left = _MOST_BYTES * step
+        seen = 0
+        for index in indices[::step] if step > 1 else indices:
+            function = self._functions[index]
+            address = self.start_of(function)
+            if self._is_made_by_tools(function, address):
+                continue
+            unit = self.unit_of(function)
+            if unit is not None and unit.language and not unit.is_c_family:
+                continue
+            left -= function.size
+            if left < 0:
+                self.incomplete.append(
+                    f"more than {_MOST_BYTES >> 20} MB of code: the first {seen} functions were looked at"
+                )
+                return
+            seen += 1
+            data = self._code.of(function, thumb=self._thumb)
+            yield function, Body(function.address, data, self._near(function))
+        if step > 1:
+            self.incomplete.append(f"{len(indices)} functions: one of {step} was looked at")
+
+    def _is_made_by_tools(self, function: Function, address: int) -> bool:
+        """Whether it comes from a start file, the compiler's library or another language, or is the PLT, for which
+        linkers write unwind tables: the first stub stands at its start or behind a header of 16 or 32 bytes.
+        """
+        if function.name:
+            return is_runtime(function.name) or is_foreign(function.name)
+        return address == self._entry or any(address + header in self._stubs for header in (0, 16, 32))
+
+    def _near(self, function: Function) -> Mapping[int, str]:
+        table = self._symbols.get(function.section)
+        if not table:
+            return _NOTHING
+        start = self.start_of(function)
+        if len(table) < function.size:
+            return {at: name for at, name in table.items() if start <= at < start + function.size}
+        return {at: table[at] for at in range(start, start + function.size) if at in table}
+
+
+def stack_use(image: Image, facts: ElfFacts, units: Units) -> StackUse:
+    """What the functions of the file's own code do with their stack frames; functions of units that were not compiled
+    from C or its relatives are left out where the file tells.
+
+    Raises
+    ------
+    ArtifactError: tables or code are damaged.
+    """
+    decoder = _decoder(facts)
+    if decoder is None:
+        return StackUse(0, 0, (), 0, 0, 0, (), 0, 0, f"no decoder for {facts.machine.name}")
+    search = _Search(image, facts, units)
+    tally = _Tally()
+    found = facts.stack_arrays.found if facts.stack_arrays is not None else ()
+    arrays = {(array.section, array.address): array for array in found}
+    name_of = search.name_of
+    for function, body in search.bodies():
+        use = decoder.frame_use(body, name_of)
+        array = arrays.get((function.section, search.start_of(function)))
+        if array is not None and use.returns and not use.canary:
+            use = use._replace(array=f"keeps the array {array.variable} on its stack")
+        tally.add(function, search.unit_of(function), use)
+        if tally.effort > _MOST_EFFORT:
+            search.incomplete.append(f"too much code to look at: only the first {tally.functions} functions")
+            break
+    if tally.accuses_unknown_units and (languages := languages_in(image, facts)):
+        tally.forget_unknown_units()
+        search.incomplete.append(f"it holds code of {', '.join(languages)}: which functions are C cannot be told")
+    return tally.result("; ".join(search.incomplete))
+
+
+def is_fortifiable(name: str) -> bool:
+    """Whether FORTIFY replaces the function, or it is a replacement."""
+    return name in _PLAIN or name in _CHECKED_OPEN or (name.startswith("__") and name.endswith("_chk"))
+
+
+def _finding(function: Function, unit: Unit | None, what: str) -> FunctionFinding:
+    return FunctionFinding(function.name, function.address, function.size, unit.name if unit is not None else "", what)
+
+
+class _Findings:
+    """The first findings of a kind and the number of all, with those apart for which no unit tells the language."""
+
+    def __init__(self) -> None:
+        self.known: list[FunctionFinding] = []
+        self.unknown: list[FunctionFinding] = []
+        self.known_count = self.unknown_count = 0
+
+    def add(self, function: Function, unit: Unit | None, what: str) -> None:
+        """Note one. Units that are no C were left out before."""
+        known = unit is not None and bool(unit.language)
+        found = self.known if known else self.unknown
+        self.known_count += known
+        self.unknown_count += not known
+        if len(found) < _MOST_FOUND:
+            found.append(_finding(function, unit, what))
+
+    def forget_unknown(self) -> int:
+        """Take back those of which the language is not known; how many they were."""
+        count, self.unknown_count = self.unknown_count, 0
+        self.unknown.clear()
+        return count
+
+    @property
+    def count(self) -> int:
+        return self.known_count + self.unknown_count
+
+    @property
+    def first(self) -> tuple[FunctionFinding, ...]:
+        return tuple(sorted(self.known + self.unknown, key=lambda finding: finding.address)[:_MOST_FOUND])
+
+
+class _Tally:
+    """Counts of `StackUse` while they grow."""
+
+    def __init__(self) -> None:
+        self.functions = self.effort = 0
+        self._protected = self._doubtful = self._probed = self._unclear = 0
+        self._unprotected = _Findings()
+        self._unprobed = _Findings()
+
+    def add(self, function: Function, unit: Unit | None, use: FrameUse) -> None:
+        self.functions += 1
+        self.effort += use.effort
+        self._probed += use.probed
+        self._protected += use.canary
+        self._unclear += use.unclear
+        if not use.canary and use.array:
+            self._unprotected.add(function, unit, use.array)
+        elif not use.canary:
+            self._doubtful += use.doubtful
+        if use.unprobed:
+            what = f"allocates {use.unprobed} bytes of stack at once and touches none of them"
+            self._unprobed.add(function, unit, what)
+
+    @property
+    def accuses_unknown_units(self) -> bool:
+        """Whether anything was found in functions of which no unit tells the language."""
+        return bool(self._unprotected.unknown_count or self._unprobed.unknown_count)
+
+    def forget_unknown_units(self) -> None:
+        """Take back what was found in such functions."""
+        self._doubtful += self._unprotected.forget_unknown()
+        self._unprobed.forget_unknown()
+
+    def result(self, incomplete: str) -> StackUse:
+        return StackUse(
+            self.functions,
+            self._protected,
+            self._unprotected.first,
+            self._unprotected.count,
+            self._doubtful,
+            self._probed,
+            self._unprobed.first,
+            self._unprobed.count,
+            self._unclear,
+            incomplete,
+        )
+
+
+def calls(image: Image, facts: ElfFacts, units: Units) -> Calls:
+    """Which of the file's own functions call what FORTIFY replaces, and its replacements.
+
+    Raises
+    ------
+    ArtifactError: tables or code are damaged.
+    """
+    decoder = _decoder(facts)
+    if decoder is None:
+        return Calls((), f"no decoder for {facts.machine.name}")
+    search = _Search(image, facts, units)
+    found: dict[LibraryCall, None] = {}
+    name_of = search.import_name_of
+    for function, body in search.bodies():
+        for callee, size in decoder.calls(body, name_of, is_fortifiable):
+            caller = _finding(function, search.unit_of(function), f"calls {callee}()")
+            found.setdefault(LibraryCall(callee, caller, size))
+        if len(found) >= _MOST_CALLS:
+            search.incomplete.append(f"only the first {_MOST_CALLS} calls were looked at")
+            break
+    return Calls(tuple(found), "; ".join(search.incomplete))
+
+
+def _decoder(facts: ElfFacts) -> Decoder | None:
+    module = _DECODERS.get(facts.machine.number)
+    if module is None or facts.machine.name not in _NAMES:
+        return None
+    make: Callable[[Machine], Decoder] = importlib.import_module(f".{module}", __package__).decoder
+    return make(facts.machine)
+
+
+def _relocated(image: Image) -> dict[int, dict[int, str]]:
+    """The names in an object's code relocations, by section index and offset; the field's own for section symbols."""
+    table = symbol_section(image)
+    sections = {id(section): index for index, section in enumerate(image.sections)}
+    names: dict[int, dict[int, str]] = {}
+    count = 0
+    for section, relocations in object_relocations_by_section(image):
+        if not section.executable:
+            continue
+        target = names.setdefault(sections[id(section)], {})
+        for relocation in relocations:
+            count += 1
+            if count > _MOST_RELOCATIONS:
+                raise ArtifactError(f"more than {_MOST_RELOCATIONS} relocations of code")
+            name = table.name_at(relocation.symbol)
+            if name:  # R_RISCV_RELAX stands at the same place and names nothing
+                target[relocation.offset] = name
+    return names
