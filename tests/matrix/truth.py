@@ -195,11 +195,7 @@ def _fortify(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
         return Expectation("cannot-be-told", (), _BAD, _MUSL_FORTIFY)
     level = parameters.get("level", 2)
     answer = _units(artifact, lambda unit: unit.fortify < level)
-    if (
-        level == 3
-        and answer.answer == "violation"
-        and all(unit.truth.fortify == 2 for unit in answer.culprits if unit.truth)
-    ):
+    if level == 3 and all(unit.truth.fortify == 2 for unit in answer.culprits if unit.truth):
         return _doubt(_CONSTANT_SIZES, answer)
     if artifact.toolchain.linker == "tcc" and artifact.is_linked:
         return _doubt(_TCC_CODE, answer)

@@ -38,9 +38,9 @@ _DECODERS = {
 #: by the machine's name: other byte orders and word sizes of the same number have no decoder
 _NAMES = frozenset(("x86-64", "x32", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64"))
 
-_MOST_FUNCTIONS = 20_000
-_MOST_BYTES = 16 << 20
-_MOST_EFFORT = 300_000  # bytes disassembled
+_MOST_FUNCTIONS = 12_000
+_MOST_BYTES = 8 << 20
+_MOST_EFFORT = 100_000  # bytes disassembled
 _MOST_FOUND = 64
 _MOST_CALLS = 4096
 _MOST_RELOCATIONS = 1 << 20
