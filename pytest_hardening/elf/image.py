@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import ArtifactError
 from . import layout as elf
 from .facts import Dynamic, Section
 from .layout import Header, Layout, RawSection, Segment, layout
 from .source import Source
+
+if TYPE_CHECKING:
+    from .code.functions import FunctionList
 
 __all__ = ["Image", "printable", "string_at"]
 
@@ -44,6 +47,7 @@ class Image:
         self.layout, self.header = _read_header(source)
         self._strings: dict[tuple[int, int], bytes] = {}
         self.dynamic_symbol_data: bytes | None = None
+        self.functions: FunctionList | None = None  # several searches of the code need them
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:

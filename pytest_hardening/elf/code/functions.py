@@ -166,6 +166,12 @@ def functions_of(image: Image, facts: ElfFacts) -> FunctionList:
     ------
     ArtifactError: a table is damaged.
     """
+    if image.functions is None:
+        image.functions = _read_functions(image, facts)
+    return image.functions
+
+
+def _read_functions(image: Image, facts: ElfFacts) -> FunctionList:
     thumb = facts.machine.number == EM_ARM
     local = symbol_section(image)
     relocatable = image.header.type == elf.ET_REL
