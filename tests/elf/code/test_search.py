@@ -186,7 +186,7 @@ def test_function_outside_of_code(
     start, end = place_of(path, "weak")
     symbol = start.to_bytes(8, "little") + (end - start).to_bytes(8, "little")
     position = bytes(editor.data).index(symbol)
-    editor.put("Q", position + 8, 0x7FFFFF)
+    editor.put("Q", position + 8, 0x1FFFFF)
     with pytest.raises(ArtifactError, match="lies in no code"):
         look(editor.save(tmp_path))
 
