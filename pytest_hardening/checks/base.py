@@ -12,7 +12,7 @@ from ..elf.facts import ElfFacts, Need
 from ..errors import PolicyError
 from ..model import Evidence, Kind, Outcome, Verdict
 
-__all__ = ["LINKED", "Check", "Parameter"]
+__all__ = ["LINKED", "Check", "Parameter", "without_c"]
 
 LINKED = frozenset(kind for kind in Kind if kind.is_linked)
 
@@ -22,6 +22,15 @@ _WHY_NOT = {
     Kind.DEBUG_ONLY: "a detached debug file: judge the file it was split from",
     Kind.CORE: "a core dump: judge the program that dumped it",
 }
+
+
+def without_c(facts: ElfFacts) -> str:
+    """Why no mitigation of C compilers applies to a file of a fitting kind; empty where one may."""
+    if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
+        return "no code"
+    if "go" in facts.compilers and facts.dynamic is None:
+        return "a Go program without C"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

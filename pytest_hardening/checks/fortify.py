@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, LibraryCall, Need, Unit
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check, Parameter
+from .base import LINKED, Check, Parameter, without_c
 from .fortified_names import (
     CHECKED,
     CHECKED_AT_LEVEL_2,
@@ -81,10 +81,8 @@ class Fortify(Check):
         return frozenset(wanted)
 
     def inapplicable(self, facts: ElfFacts) -> str:
-        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
-            return "no code"
-        if "go" in facts.compilers and facts.dynamic is None:
-            return "a Go program without C"
+        if reason := without_c(facts):
+            return reason
         if facts.imports is not None and not facts.imports.names & (CHECKED | FORTIFIABLE):
             return "calls no function that FORTIFY replaces"
         return ""

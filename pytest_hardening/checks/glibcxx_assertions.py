@@ -6,7 +6,7 @@ from typing import Any
 
 from ..elf.facts import ElfFacts, Need, Unit
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check
+from .base import LINKED, Check, without_c
 from .recorded import is_hardened, missing_units, needs_of_units, options_of
 
 __all__ = ["GlibcxxAssertions"]
@@ -72,10 +72,8 @@ class GlibcxxAssertions(Check):
         return frozenset({Need.RUNTIME_SYMBOLS, Need.IMPORTS}) | needs_of_units(facts)
 
     def inapplicable(self, facts: ElfFacts) -> str:
-        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
-            return "no code"
-        if "go" in facts.compilers and facts.dynamic is None:
-            return "a Go program without C"
+        if reason := without_c(facts):
+            return reason
         if facts.runtime_symbols is None or _shows_cplusplus(facts) or _may_hide_cplusplus(facts):
             return ""
         return "no C++"

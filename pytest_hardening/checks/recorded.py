@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..elf.facts import ElfFacts, Need, Unit
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check
+from .base import LINKED, Check, without_c
 
 __all__ = [
     "NO_RECORD",
@@ -73,11 +73,7 @@ class RecordedCheck(Check):
         return frozenset() if facts.bytecode else needs_of_units(facts)
 
     def inapplicable(self, facts: ElfFacts) -> str:
-        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
-            return "no code"
-        if "go" in facts.compilers and facts.dynamic is None:
-            return "a Go program without C"
-        return ""
+        return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         if facts.bytecode or facts.units is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..elf.facts import ElfFacts, Need, StackUse
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check
+from .base import LINKED, Check, without_c
 from .functions import culprits_of, last_option, place_of, units_named
 
 __all__ = ["StackClash"]
@@ -52,11 +52,7 @@ class StackClash(Check):
         return frozenset() if facts.bytecode else frozenset({Need.UNITS, Need.STACK_USE})
 
     def inapplicable(self, facts: ElfFacts) -> str:
-        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
-            return "no code"
-        if "go" in facts.compilers and facts.dynamic is None:
-            return "a Go program without C"
-        return ""
+        return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         use = facts.stack_use

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need, StackUse, Unit
 from ..model import Evidence, Kind, Verdict
-from .base import LINKED, Check, Parameter
+from .base import LINKED, Check, Parameter, without_c
 from .functions import culprits_of, last_option, place_of, units_named
 
 __all__ = ["StackProtector"]
@@ -74,11 +74,7 @@ class StackProtector(Check):
         return first | {Need.STACK_USE} if facts.stack_arrays is not None else first  # which looks at the arrays' code
 
     def inapplicable(self, facts: ElfFacts) -> str:
-        if facts.kind is Kind.OBJECT and not facts.has_code and not facts.bytecode:
-            return "no code"
-        if "go" in facts.compilers and facts.dynamic is None:
-            return "a Go program without C"
-        return ""
+        return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         use = facts.stack_use

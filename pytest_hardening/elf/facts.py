@@ -449,13 +449,6 @@ class ElfFacts:
         """The first section of a name, or None; only for what exists in no segment."""
         return next((section for section in self.sections if section.name == name), None)
 
-    def section_at(self, address: int) -> str:
-        """The name of the section that an address lies in; empty where there are no section headers."""
-        for section in self.sections:
-            if section.allocated and section.addr <= address < section.addr + section.size:
-                return section.name
-        return ""
-
     def writable(self, address: int) -> bool:
         """Whether an address lies in a writable PT_LOAD."""
         return any(s.type == PT_LOAD and s.flags & PF_W and s.covers(address) for s in self.segments)
