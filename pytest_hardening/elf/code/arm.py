@@ -23,7 +23,6 @@ from .architecture import Body, Decoder, FrameUse, NameOf
 from .arm_a32 import a32_steps
 from .arm_code import SP, Code
 from .arm_thumb import thumb_steps
-from .chk_arguments import SIZE_ARGUMENT
 from .frames import CALL, CONST, COPY, STORE, SUB, Convention, Step
 
 __all__ = ["decoder"]
@@ -55,10 +54,7 @@ class _Arm:
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]
-        if any(name in SIZE_ARGUMENT for name in found):
-            yield from frames.checked_calls(_CONVENTION, steps, wanted)
-        else:
-            yield from ((name, "") for name in found)
+        yield from frames.named_calls(_CONVENTION, steps, found, wanted)
 
 
 def _probes(steps: list[Step]) -> tuple[bool, int]:

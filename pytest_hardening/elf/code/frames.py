@@ -50,9 +50,9 @@ __all__ = [
     "Tracker",
     "Value",
     "argument_kind",
-    "checked_calls",
     "clears_canary",
     "frame_use",
+    "named_calls",
 ]
 
 # What a step does. A step is (operation, address of its instruction, and then:)
@@ -411,10 +411,19 @@ def argument_kind(tracker: Tracker, position: int) -> str:
     return "constant" if value.kind == NUMBER else "computed"
 
 
-def checked_calls(
-    convention: Convention, steps: Iterable[Step], wanted: Callable[[str], bool]
+def named_calls(
+    convention: Convention, steps: Iterable[Step], found: Sequence[str], wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, str]]:
-    """What `Decoder.calls` yields, for a function whose calls need their arguments followed."""
+    """What `Decoder.calls` yields.
+
+    Parameters
+    ----------
+    steps: of the function; followed only where a call's arguments matter.
+    found: the names of the wanted callees.
+    """
+    if not any(name in SIZE_ARGUMENT for name in found):
+        yield from ((name, "") for name in found)
+        return
     tracker = Tracker(convention)
     for name in tracker.calls(steps):
         if name and wanted(name):

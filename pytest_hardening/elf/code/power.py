@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
-from .chk_arguments import SIZE_ARGUMENT
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
 
 __all__ = ["decoder"]
@@ -74,10 +73,7 @@ class _Power:
                     name = body.symbols.get(at) or name_of(target)
                     if name and wanted(name):
                         found.append(name)
-        if any(name in SIZE_ARGUMENT for name in found):
-            yield from frames.checked_calls(_CONVENTION, _steps(body, words, name_of), wanted)
-        else:
-            yield from ((name, "") for name in found)
+        yield from frames.named_calls(_CONVENTION, _steps(body, words, name_of), found, wanted)
 
     def _words(self, body: Body) -> tuple[int, ...]:
         count = len(body.data) // 4

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
-from .chk_arguments import SIZE_ARGUMENT
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
 
 __all__ = ["decoder"]
@@ -54,10 +53,7 @@ class _Riscv:
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]
-        if any(name in SIZE_ARGUMENT for name in found):
-            yield from frames.checked_calls(_CONVENTION, steps, wanted)
-        else:
-            yield from ((name, "") for name in found)
+        yield from frames.named_calls(_CONVENTION, steps, found, wanted)
 
 
 def _signed(value: int, bits: int) -> int:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
-from .chk_arguments import SIZE_ARGUMENT
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
 
 __all__ = ["decoder"]
@@ -63,10 +62,7 @@ class _S390:
                     name = body.symbols.get(at + 2) or name_of(target)
                     if name and wanted(name):
                         found.append(name)
-        if any(name in SIZE_ARGUMENT for name in found):
-            yield from frames.checked_calls(_CONVENTION, _steps(body, name_of), wanted)
-        else:
-            yield from ((name, "") for name in found)
+        yield from frames.named_calls(_CONVENTION, _steps(body, name_of), found, wanted)
 
 
 def _instructions(body: Body) -> Iterator[tuple[int, bytes]]:
