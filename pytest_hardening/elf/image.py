@@ -47,6 +47,7 @@ class Image:
         self.layout, self.header = _read_header(source)
         self._strings: dict[tuple[int, int], bytes] = {}
         self.dynamic_symbol_data: bytes | None = None
+        self.symbol_data: tuple[bytes, bytes] | None = None
         self.functions: FunctionList | None = None  # several searches of the code need them
 
     @cached_property

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from ..model import Kind
 from . import layout as elf
-from .facts import ElfFacts, RuntimeSymbols, Section
+from .facts import ElfFacts, RuntimeSymbols
 from .image import Image
 from .symbols import dynamic_symbols, symbol_section
 
@@ -49,7 +49,6 @@ _OVERLAP = max(map(len, _VARIABLES))
 _RUST = re.compile(rb"17h[0-9a-f]{16}E(?:$|[.$@])")
 _LONGEST_NAME = 1 << 12
 _MOST_HITS = 1 << 14
-_MOST_NAMES = 1 << 25  # bytes of a string table; a larger one counts as stripped, as in `symbol_section`
 _MOST_SEARCHED = 1 << 28  # bytes of read-only data
 
 
@@ -64,8 +63,7 @@ def runtime_symbols(image: Image, facts: ElfFacts) -> RuntimeSymbols:
     defined: set[str] = set()
     if image.dynamic is not None and len(dynamic_symbols(image)):
         _gather(image, None, _INSTRUMENTATION, undefined, defined)
-    section = next((s for s in image.sections if s.type == elf.SHT_SYMTAB), None)
-    names = _names(image, section)
+    names = symbol_section(image).strings
     if names:
         _gather(image, names, {**_INSTRUMENTATION, **_ASSERTIONS}, undefined, defined)
     stripped = not names and facts.kind is not Kind.OBJECT
@@ -89,16 +87,6 @@ def _is_cplusplus(names: bytes) -> bool:
             return True
         found = names.find(b"\0_Z", found + 1)
     return False
-
-
-def _names(image: Image, section: Section | None) -> bytes:
-    """The string table of a symbol table; empty where there is none, or one too large to be read."""
-    if section is None or section.link >= len(image.sections):
-        return b""
-    strings = image.sections[section.link]
-    if strings.type == elf.SHT_NOBITS or strings.size > _MOST_NAMES:
-        return b""
-    return image.source.read(strings.offset, strings.size)
 
 
 def _gather(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 
 from ..errors import ArtifactError
 from . import layout as elf
-from .facts import Imports, Section
+from .facts import Imports
 from .image import Image, string_at
 from .layout import RawSymbol
 from .machines import EM_ALPHA, EM_ARM, EM_MIPS, EM_S390, Machine
@@ -27,6 +28,7 @@ __all__ = [
 _MOST_SYMBOLS = 1 << 22
 _LONGEST_CHAIN = 1 << 12  # linkers make about one bucket for each symbol
 _MOST_NAMES = 1 << 25
+_STD = re.compile(rb"_ZN?K?St").match  # Itanium C++ ABI, "Mangling": what lies in namespace std
 
 
 class SymbolTable:
@@ -45,6 +47,11 @@ class SymbolTable:
         self._data = data
         self._names = names
         self._thumb = image.header.machine == EM_ARM
+
+    @property
+    def strings(self) -> bytes:
+        """The string table."""
+        return self._names
 
     def __len__(self) -> int:
         return len(self._data) // self._layout.symbol.size
@@ -68,6 +75,10 @@ class SymbolTable:
     def as_stored(self) -> Iterator[RawSymbol]:
         """The symbols with the bit in their value by which Arm marks Thumb code."""
         return self._layout.symbols(self._data)
+
+    def stored(self, index: int) -> RawSymbol:
+        """A symbol by its index, which must be one of the table's, as `as_stored` gives it."""
+        return self._layout.symbol_at(self._data, index)
 
     def name(self, symbol: RawSymbol) -> str:
         return string_at(self._names, symbol.name)
@@ -184,8 +195,11 @@ def imports_of_image(image: Image, machine: Machine) -> Imports:
 
 
 def _names(table: SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
-    """The undefined symbols, and the functions with reserved names that other files can reach."""
+    """The undefined symbols, and the functions with reserved names that other files can reach. Of the names that C++
+    mangled, those of std and one other: a large library has 100,000.
+    """
     names, defined = set(), set()
+    mangled = False
     for symbol in table:
         if symbol.name == 0:
             continue
@@ -195,8 +209,10 @@ def _names(table: SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
             symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC)
             and symbol.info >> 4 != elf.STB_LOCAL
             and table.begins_with_underscore(symbol)
+            and not (mangled and table.strings.startswith(b"_Z", symbol.name) and not _STD(table.strings, symbol.name))
         ):
             defined.add(table.name(symbol))
+            mangled = mangled or table.strings.startswith(b"_Z", symbol.name)
     return frozenset(names), frozenset(defined)
 
 
@@ -216,13 +232,18 @@ def _called(image: Image, machine: Machine, table: SymbolTable) -> Iterator[str]
                 yield table.name(symbol)
 
 
-def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
-    """The symbols of a SHT_SYMTAB section (by default the only one); an empty table where there is none."""
+def symbol_section(image: Image) -> SymbolTable:
+    """The symbols of the SHT_SYMTAB section; an empty table where there is none."""
+    if image.symbol_data is None:  # several groups of facts need it
+        image.symbol_data = _symbol_data(image)
+    return SymbolTable(image, *image.symbol_data)
+
+
+def _symbol_data(image: Image) -> tuple[bytes, bytes]:
     sections = image.sections
+    section = next((s for s in sections if s.type == elf.SHT_SYMTAB), None)
     if section is None:
-        section = next((s for s in sections if s.type == elf.SHT_SYMTAB), None)
-    if section is None:
-        return SymbolTable(image, b"", b"")
+        return b"", b""
     size = image.layout.symbol.size
     if section.entsize != size or section.size % size or section.link >= len(sections):
         raise ArtifactError("malformed: the symbol table's entry size, size or string table is wrong")
@@ -231,12 +252,11 @@ def symbol_section(image: Image, section: Section | None = None) -> SymbolTable:
     strings = sections[section.link]
     if strings.size > _MOST_NAMES:
         if image.header.type != elf.ET_REL:
-            return SymbolTable(image, b"", b"")  # as if it were stripped: memory must not follow the file's size
+            return b"", b""  # as if it were stripped: memory must not follow the file's size
         raise ArtifactError(f"a string table of {strings.size:#x} bytes, more than an object file has")
     if strings.type == elf.SHT_NOBITS:
         raise ArtifactError("malformed: the symbol table's string table has no contents")
-    data = image.source.read(section.offset, section.size)
-    return SymbolTable(image, data, image.source.read(strings.offset, strings.size))
+    return image.source.read(section.offset, section.size), image.source.read(strings.offset, strings.size)
 
 
 def imports_of_object(image: Image, machine: Machine) -> Imports:

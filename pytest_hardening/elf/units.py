@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ..errors import ArtifactError
 from . import layout as elf
@@ -214,12 +215,10 @@ def _symbol_table_units(image: Image) -> list[Unit]:
     section = next((s for s in image.sections if s.type == elf.SHT_SYMTAB), None)
     if section is None:
         return []
-    if section.info and section.entsize:  # local symbols come first (gABI, sh_info)
-        section = section._replace(size=min(section.size, section.info * section.entsize))
-    table = symbol_section(image, section)
+    table = symbol_section(image)
     known = image.header.type != elf.ET_REL and _names_every_object(image)
     files: list[tuple[str, list[tuple[int, int]]]] = []
-    for symbol in table:
+    for symbol in islice(table, section.info or None):  # local symbols come first (gABI, sh_info)
         kind = symbol.info & 15
         if kind == elf.STT_FILE:
             files.append((table.name(symbol), []))
