@@ -49,6 +49,9 @@ class _Aarch64:
             return FrameUse(True, "", False, probed, unprobed)
         return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
 
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        return frames.returns(_steps(body, _words(body), name_of))
+
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         words = _words(body)
         end = body.address + len(body.data)

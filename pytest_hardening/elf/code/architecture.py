@@ -40,7 +40,6 @@ class FrameUse(NamedTuple):
     unprobed: the largest number of bytes that it allocates at once without touching them, where that is a page or more;
     else 0.
     effort: bytes that were disassembled to tell; the search stops when it was enough for one file.
-    returns: False where it certainly never returns: clang places no canary in such a function, whatever it holds.
     unclear: it allocates so much, or a size made at run time, and whether that had to be touched cannot be told.
     """
 
@@ -50,17 +49,19 @@ class FrameUse(NamedTuple):
     probed: bool = False
     unprobed: int = 0
     effort: int = 0
-    returns: bool = True
     unclear: bool = False
 
 
 class Decoder(Protocol):
-    """The knowledge of one architecture. Both functions are called for thousands of functions: they look for the few
-    byte patterns that matter first and disassemble only where one of them is there.
+    """The knowledge of one architecture. `frame_use` and `calls` are called for thousands of functions: they look for
+    the few byte patterns that matter first and disassemble only where one of them is there.
     """
 
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         """What the function does with its frame."""
+
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        """Whether it may return; clang places no canary in a function that never does, whatever it holds."""
 
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         """The callee's name, and for a fortified one "constant" or "computed": how the size argument is made; else "".

@@ -51,6 +51,9 @@ class _Arm:
         use = frames.frame_use(_CONVENTION, steps)
         return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
 
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        return frames.returns(_steps(body, name_of))
+
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]

@@ -53,6 +53,7 @@ __all__ = [
     "clears_canary",
     "frame_use",
     "named_calls",
+    "returns",
 ]
 
 # What a step does. A step is (operation, address of its instruction, and then:)
@@ -351,6 +352,11 @@ def frame_use(convention: Convention, steps: Iterable[Step]) -> FrameUse:
     array = _proof(tracker, candidates) if tracker.returns else ""
     doubtful = not array and (doubtful or tracker.taken or tracker.dynamic or bool(tracker.indexed))
     return FrameUse(False, array, doubtful)
+
+
+def returns(steps: Iterable[Step]) -> bool:
+    """Whether any of the steps leaves the function for good."""
+    return any(step[0] == END and step[2] for step in steps)
 
 
 def _pointers(tracker: Tracker, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

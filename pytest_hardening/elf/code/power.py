@@ -61,6 +61,9 @@ class _Power:
         use = frames.frame_use(_CONVENTION, _steps(body, words, name_of))
         return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
 
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        return frames.returns(_steps(body, self._words(body), name_of))
+
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         words = self._words(body)
         end = body.address + len(body.data)

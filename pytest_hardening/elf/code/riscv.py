@@ -50,6 +50,9 @@ class _Riscv:
             return FrameUse(False, effort=effort)
         return frames.frame_use(_CONVENTION, steps)._replace(effort=effort)
 
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        return frames.returns(_steps(body, name_of))
+
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]

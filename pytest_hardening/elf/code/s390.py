@@ -52,6 +52,9 @@ class _S390:
         use = frames.frame_use(_CONVENTION, _steps(body, name_of))
         return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
 
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        return frames.returns(_steps(body, name_of))
+
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         found = []
         start, end = body.address, body.address + len(body.data)

@@ -179,7 +179,7 @@ def stack_use(image: Image, facts: ElfFacts, units: Units) -> StackUse:
     for function, body in search.bodies():
         use = decoder.frame_use(body, name_of)
         array = arrays.get((function.section, search.start_of(function)))
-        if array is not None and use.returns and not use.canary:
+        if array is not None and not use.canary and decoder.returns(body, name_of):
             use = use._replace(array=f"keeps the array {array.variable} on its stack")
         tally.add(function, search.unit_of(function), use)
         if tally.effort > _MOST_EFFORT:

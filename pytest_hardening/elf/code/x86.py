@@ -104,30 +104,30 @@ class _X86:
         large = self._allocates_page(data)
         by_register = self._grows_by_register(body)
         if not takes and not large:
-            return FrameUse(canary, unclear=by_register, returns=canary or b"\xc3" in data or self._leaves(body))
+            return FrameUse(canary, unclear=by_register)
         if not canary and self._checks(body, name_of):
             canary, takes = True, False
             if not large:
                 return FrameUse(canary, unclear=by_register)
         listing = list(instructions(self._disassembler, body, long=self._long))
-        returns = True
         array, doubtful = "", False
         if takes:
-            array, doubtful, returns = frame_of(listing, body, name_of, long=self._long)
+            array, doubtful, _ = frame_of(listing, body, name_of, long=self._long)
         probed, unprobed = _probes(listing, body, name_of) if large else (False, 0)
         large = large and any(instruction.grows_stack_by >= _PAGE for instruction in listing)
         unclear = (large or by_register) and not (probed or unprobed)
-        return FrameUse(canary, array, doubtful, probed, unprobed, len(data), returns, unclear)
+        return FrameUse(canary, array, doubtful, probed, unprobed, len(data), unclear)
 
-    def _leaves(self, body: Body) -> bool:
-        """Whether a function without the byte of `ret` jumps to another one, most often at its end."""
+    def returns(self, body: Body, name_of: NameOf) -> bool:
+        if b"\xc3" in body.data:
+            return True
         end = body.address + len(body.data)
-        if body.data[-5:-4] == b"\xe9":
+        if body.data[-5:-4] == b"\xe9":  # a jump to another function, most often at its end
             target = end + struct.unpack("<i", body.data[-4:])[0]
             if end - 4 in body.symbols or not body.address <= target < end:
                 return True
         listing = list(instructions(self._disassembler, body, long=self._long))
-        return frame_of(listing, body, lambda address: "", long=self._long)[2]
+        return frame_of(listing, body, name_of, long=self._long)[2]
 
     def _grows_by_register(self, body: Body) -> bool:
         """Whether it allocates a size made at run time and touches nothing of it."""

@@ -123,7 +123,7 @@ def compiler_of(name: str) -> tuple[str, list[str]]:
 
 def use_of(path: Path) -> StackUse:
     with Source.open(path) as source:
-        use = ElfReader(source, path.name).extend([Need.UNITS, Need.STACK_USE]).stack_use
+        use = ElfReader(source, path.name).extend([Need.UNITS, Need.STACK_ARRAYS, Need.STACK_USE]).stack_use
     assert use is not None
     assert not use.incomplete
     return use
@@ -208,7 +208,10 @@ def test_noreturn_functions_are_not_accused(build: CompileC, name: str) -> None:
     """
     assert use_of(build(source, "object", [*flags, "-O2", ON], compiler=compiler)).unprotected == ()
     clang = [f"--target={compiler.removesuffix('-gcc')}", "-isystem", f"/usr/{compiler.removesuffix('-gcc')}/include"]
-    assert use_of(build(source, "object", [*clang, "-O2", ON], compiler="clang")).unprotected == ()
+    for debug in ("-g0", "-g"):  # debug information tells of the array, which is no reason either
+        assert use_of(build(source, "object", [*clang, "-O2", debug, ON], compiler="clang")).unprotected == ()
+    returns = source.replace("_Noreturn ", "").replace(" exit(1);", "")
+    assert unprotected(build(returns, "object", [*clang, "-O2", "-g", OFF], compiler="clang")) == {"dies"}
     rest = "void use(const char *s) { (void)s; }\n"
     linked = build({"dies.c": source, "rest.c": rest}, "shared-library", [*flags, "-O2", "-fPIC", ON], [], compiler)
     assert use_of(linked).unprotected == ()
