@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -33,7 +34,8 @@ class Relro(Check):
 
     When it does not apply
     ----------------------
-    Objects and archives: the link step decides.
+    Objects and archives: the link step decides. Static programs in which nothing is relocated and no table of addresses
+    is filled, such as Go's.
 
     Fix
     ---
@@ -52,11 +54,19 @@ class Relro(Check):
         "level": Parameter("full", ("partial", "full"), "partial: PT_GNU_RELRO is there; full: it covers the whole GOT")
     }
 
+    def inapplicable(self, facts: ElfFacts) -> str:
+        if facts.dynamic is None and facts.sections and facts.segment(PT_GNU_RELRO) is None:
+            relocated = (s for s in facts.sections if s.allocated and s.size and _RELOCATED.match(s.name))
+            return "" if any(relocated) else "static, without any relocation, GOT or table of constructors"
+        return ""
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return frozenset({Need.GOT}) if facts.dynamic is not None else frozenset()
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         segment = facts.segment(PT_GNU_RELRO)
+        if segment is None and facts.dynamic is None and not facts.sections:
+            return self.unknown("static, without RELRO and section headers: whether it needs any is not told")
         if segment is None or segment.memsz == 0:
             return self.failed(
                 "no RELRO: relocation tables and GOT stay writable",
@@ -99,6 +109,11 @@ class Relro(Check):
         still = (Evidence("address", f"{name} {low:#x}..{high:#x} is writable") for name, (low, high) in exposed)
         return self.failed(summary, seen, *still, remedy=remedy, relro="partial")
 
+
+# what the link step fills with addresses, or start-up code does, in a program without dynamic section
+_RELOCATED = re.compile(
+    r"\.(got|plt|iplt|rela?(\.|$)|data\.rel\.ro|(pre)?init_array|fini_array|ctors|dtors|tdata|tbss)"
+)
 
 _Range = tuple[str, tuple[int, int]]
 

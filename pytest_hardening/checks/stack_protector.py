@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need, StackUse, Unit
@@ -13,6 +14,7 @@ __all__ = ["StackProtector"]
 # glibc, musl, bionic: __stack_chk_fail; i386 PIC code reaches it through a hidden helper; architectures without a
 # thread-local canary read __stack_chk_guard; OpenBSD calls __stack_smash_handler (GCC gcc/targhooks.c, LLVM)
 _CANARY = frozenset({"__stack_chk_fail", "__stack_chk_fail_local", "__stack_chk_guard", "__stack_smash_handler"})
+_BASIC_BYTES = 8
 _SHOWN = 6
 _REMEDY = "compile with -fstack-protector-strong"
 # what a recorded option asks for; -explicit protects only functions with the attribute
@@ -77,9 +79,9 @@ class StackProtector(Check):
         return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
-        use = facts.stack_use
-        if facts.bytecode or use is None:
+        if facts.bytecode or facts.stack_use is None:
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
+        use = facts.stack_use if parameters["level"] != "basic" else _at_basic_level(facts, facts.stack_use)
         observed: dict[str, Any] = {
             "functions": use.functions,
             "protected": use.protected,
@@ -92,16 +94,18 @@ class StackProtector(Check):
             return self._weaker(weaker, parameters["level"], observed)
         if use.incomplete:
             return self._incomplete(facts, use, observed)
+        if use.doubtful:
+            some = f"{use.protected} of {use.functions} functions check" if use.protected else "no function checks"
+            return self.unknown(
+                f"{some} a canary; {use.doubtful} function(s) take addresses in their frame, which may be those of "
+                "arrays, and come from no unit that is known to be protected",
+                remedy="DWARF (-g) tells which unit a function comes from and whether it keeps an array",
+                **observed,
+            )
         if use.protected:
             return self.passed(
                 f"{use.protected} of {use.functions} functions check a canary, the others need none",
                 Evidence("code", "no function without canary keeps an array or gives away the address of a local"),
-                **observed,
-            )
-        if use.doubtful:
-            return self.unknown(
-                f"no canary; {use.doubtful} function(s) take addresses in their frame, which may be those of arrays",
-                remedy=f"{_REMEDY}; DWARF (-g) shows which functions need it",
                 **observed,
             )
         return self.not_applicable(self._needless(facts))
@@ -151,6 +155,17 @@ class StackProtector(Check):
         if languages and not any(unit.is_c_family for unit in units):
             return f"no unit of C: {', '.join(languages)}"
         return "no function keeps an array on the stack or gives away the address of a local"
+
+
+def _at_basic_level(facts: ElfFacts, use: StackUse) -> StackUse:
+    """What is proof of a function without -fstack-protector: an array of eight characters or more, and nothing less
+    (GCC manual, -fstack-protector and --param ssp-buffer-size).
+    """
+    arrays = facts.stack_arrays.found if facts.stack_arrays is not None else ()
+    needing = {(array.unit, array.function) for array in arrays if array.characters >= _BASIC_BYTES}
+    proven = tuple(item for item in use.unprotected if (item.unit, item.function) in needing)
+    doubtful = use.doubtful + use.unprotected_count - len(proven)
+    return replace(use, unprotected=proven, unprotected_count=len(proven), doubtful=doubtful)
 
 
 def _record(unit: Unit) -> Evidence:

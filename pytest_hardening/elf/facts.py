@@ -347,7 +347,8 @@ class StackUse:
     protected: how many check a canary.
     unprotected: the first ones that check none although they hold an array, or let the address of a local out of hand.
     unprotected_count: how many there are of these.
-    doubtful: how many check none and take the address of a local for a purpose that is not clear.
+    doubtful: how many check none, take the address of a local for a purpose that is not clear, and come from no unit
+    that is known to hold functions with a canary; and functions that may also be a library's.
     probed: how many probe the stack while they allocate it.
     unprobed: the first ones that allocate a page or more without touching it. unprobed_count: how many.
     unclear: how many allocate so much, or a size made at run time, where it cannot be told whether they had to.

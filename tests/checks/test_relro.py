@@ -211,3 +211,17 @@ def test_flags_of_the_relro_header_mean_nothing(
 def test_objects_and_archives(build: CompileC, verdict: VerdictOf) -> None:
     assert verdict(build(LIBRARY, kind="object"), "relro").outcome is Outcome.NOT_APPLICABLE
     assert verdict(build(LIBRARY, kind="archive"), "relro").outcome is Outcome.NOT_APPLICABLE
+
+
+def test_static_program_without_anything_to_protect(build: CompileC, verdict: VerdictOf) -> None:
+    """The linker writes no PT_GNU_RELRO there, whatever its flags; Go's programs are so, too."""
+    source = 'void _start(void) { __asm__ volatile("mov $60, %eax; xor %edi, %edi; syscall"); }\n'
+    flags = ["-static", "-nostdlib", "-fno-pie", "-no-pie", "-Wl,-z,relro", "-Wl,-z,now"]
+    found = verdict(build(source, link_flags=flags), "relro")
+    assert (found.outcome, found.summary) == (
+        Outcome.NOT_APPLICABLE,
+        "static, without any relocation, GOT or table of constructors",
+    )
+    assert (
+        verdict(build("int main(void) { return 0; }", link_flags=["-static", *NONE]), "relro").outcome is Outcome.FAIL
+    )

@@ -43,7 +43,7 @@ def _own_addresses(image: Image, facts: ElfFacts, units: Units) -> frozenset[int
         return None
     functions = functions_of(image, facts)
     own = own_functions(image, facts, functions, UnitIndex(units))
-    return frozenset(functions[index].address for index in own.indices)
+    return frozenset(functions[index].address for index in own.indices if index not in own.strays)
 
 
 def _is_global_function(symbol: RawSymbol) -> bool:

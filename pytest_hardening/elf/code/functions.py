@@ -95,6 +95,12 @@ class FunctionList:
             number -= len(table)
         return ""
 
+    def is_local(self, index: int) -> bool:
+        """Whether only its own file can name it: static functions, and what linkers hide."""
+        number = self._symbols[index]
+        first = len(self._tables[0])
+        return 0 <= number < first and self._tables[0].stored(number).info >> 4 == elf.STB_LOCAL
+
     @property
     def has_unnamed(self) -> bool:
         """Whether only the unwind tables tell of some of them."""

@@ -12,12 +12,12 @@ from .. import layout as elf
 from ..facts import ElfFacts
 from ..image import Image
 
-__all__ = ["is_foreign", "languages_in"]
+__all__ = ["calls_rust_main", "is_foreign", "languages_in"]
 
 # symbol names: Rust (RFC 2603, and the older mangling with a hash), D (its ABI, "Name Mangling"), Go (package.function,
 # path/package.function), OCaml, Swift, Ada's library and elaboration procedures
 _NAMES = re.compile(
-    r"_R[A-Z][\w]*\d|_ZN.*17h[0-9a-f]{16}E|_D\d|caml[A-Z]\w*__|\$s\w|(main|runtime|reflect|sync|syscall|go)\.[A-Za-z(*]|"
+    r"_R[NIMXY]\w*C(s[0-9A-Za-z]*_)?\d|_ZN.*17h[0-9a-f]{16}E|_D\d|caml[A-Z]\w*__\w*(_\d+|entry)$|\$s\w|(main|runtime|reflect|sync|syscall|go)\.[A-Za-z(*]|"
     r"[\w.]+/[\w./]*\w\.[A-Za-z(*]|ada__|\w+___elab[bs]$"
 )
 
@@ -51,6 +51,11 @@ _OVERLAP = 32
 def is_foreign(name: str) -> bool:
     """Whether a symbol's name is one that only other languages' compilers make."""
     return _NAMES.match(name) is not None and _CLONE.search(name) is None
+
+
+def calls_rust_main(names: bytes) -> bool:
+    """Whether the names in a symbol table tell that `main` is what rustc makes: it calls std::rt::lang_start."""
+    return b"2rt19lang_start_internal" in names or b"2rt10lang_start" in names
 
 
 def languages_in(image: Image, facts: ElfFacts) -> tuple[str, ...]:

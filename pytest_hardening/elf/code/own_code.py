@@ -3,7 +3,8 @@
 Linkers keep the order of their inputs. So behind `frame_dummy`, the last function of GCC's crtbegin, stands the user's
 code, and behind that the libraries' (seen with GNU ld, gold and lld, glibc and musl). The first function whose name is
 reserved or the C library's ends it: rather a function too few than a library's blamed on the user. Code in .text.hot,
-.text.startup and so on stands in front; of it only `main` is certain.
+.text.startup, sections of its own and so on stands elsewhere, the user's and the libraries': of it only `main` is
+certain, and the rest are strays.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from .. import layout as elf
-from ..facts import ElfFacts, Unit, Units
+from ..facts import ElfFacts, Section, Unit, Units
 from ..image import Image
 from ..symbols import symbol_section
 from .functions import FunctionList
 from .pointer_arguments import BLOCKS, OBJECTS, TEXTS
 
-__all__ = ["Own", "UnitIndex", "own_functions"]
+__all__ = [
+    "Own",
+    "UnitIndex",
+    "is_cold",
+    "is_hidden_runtime",
+    "is_runtime",
+    "is_runtime_file",
+    "own_functions",
+]
 
 # Start files: glibc csu/ and sysdeps/*/{start,crti,crtn}.S, libgcc/crtstuff.c, musl crt/. libc_nonshared.a: glibc
 # stdlib/at_quick_exit.c, stdlib/atexit.c, io/*stat*.c, nptl/pthread_atfork.c, debug/stack_chk_fail_local.c,
@@ -30,24 +39,30 @@ _START = frozenset(
     _start _start_c __start _init _fini deregister_tm_clones register_tm_clones __do_global_dtors_aux frame_dummy
     call_weak_fn set_fast_math abi_tag __libc_csu_init __libc_csu_fini _dl_relocate_static_pie __libc_csu_irel
     __gmon_start__ __do_global_ctors_aux __wrap_main load_gp _dl_start_profile __libc_start_main_impl
-    atexit at_quick_exit __pthread_atfork pthread_atfork stat stat64 fstat fstat64 lstat lstat64 fstatat fstatat64 mknod
-    mknodat __stack_chk_fail_local __stack_chk_fail
+    atexit at_quick_exit __pthread_atfork pthread_atfork init_have_lse_atomics __stack_chk_fail_local __stack_chk_fail
     """.split()
 )
+# what a program may call its own functions, too: hidden ones of libc_nonshared.a
+_HIDDEN = frozenset("stat stat64 fstat fstat64 lstat lstat64 fstatat fstatat64 mknod mknodat".split())
 # libgcc: its manual "Routines for integer/soft float arithmetic" (modes si di ti sf df xf tf ...), unwinder, cpuinfo;
 # _savegpr0_14 and so on of Power, _riscv_save_*; the linker's own thunks and veneers
 _RUNTIME = re.compile(
     r"__x86\.get_pc_thunk\.|__(u?div|u?mod|udivmod|divmod|mul|add|sub|ash[lr]|lshr|neg|u?cmp|pop?count|parity|c[lt]z|"
     r"ffs|bswap|fix(uns)?|float(un)?|extend|trunc|pow[ui]|mulv|addv|subv|negv|absv|eq|ne|lt|le|gt|ge|unord)[a-z]{0,4}"
     r"[sdtxhqo][icfd][a-z]{0,2}\d?(_ppc|_hw|_sw|_resolve|_ifunc|_aux)?$|__aeabi_|__gnu_(un|thumb|h2f|f2h|d2h|ldiv|uldiv|f16)|"
-    r"_Unwind_|_?unwind_|uw_|__(de)?register_frame|__frame_state_for|__cpu_(indicator_init|model)|__gcc_personality|"
+    r"_Unwind_|__(de)?register_frame|__frame_state_for|__cpu_(indicator_init|model)|__gcc_personality|"
     r"__morestack|__generic_morestack|__splitstack|__emutls_|__clear_cache|__enable_execute_stack|__gcov_|__llvm_|"
-    r"__(aarch64|arm)_\w+|_(save|rest)(gpr|fpr|vr)[01]?_|__riscv_(save|restore)_|__udivti3|__umodti3|"
-    r"(read_encoded_value|base_from|execute_(cfa|stack)|size_of_encoded|search_object|linear_search|binary_search|"
-    r"fde_|add_fdes|count_fdes|init_object|frame_heapsort|frame_downheap|get_cie_encoding|classify_object|"
-    r"_Unwind|init_dwarf_reg|extract_cie|btree_|version_lock|release_registered|read_[us]leb128)|"
-    r"[\w.]*(_veneer|_from_thumb|_from_arm)$|\d{8}\.plt_call\.|__bswap[sd]i2|__[A-Za-z0-9]+Thunk_|__ThumbV\w+$"
+    r"__(aarch64|arm)_\w+|_(save|rest)(gpr|fpr|vr)[01]?_\d|__riscv_(save|restore)_|__udivti3|__umodti3|"
+    r"__[\w.]*(_veneer|_from_thumb|_from_arm)$|\d{8}\.plt_call\.|__bswap[sd]i2|__[A-Za-z0-9]+Thunk_|__ThumbV\w+$"
 )
+# libgcc's unwinder: local functions beside the one that gives it away (unwind-dw2.c, unwind-dw2-fde.c, unwind-pe.h)
+_UNWINDER = "_Unwind_RaiseException"
+_OF_UNWINDER = re.compile(
+    r"_?unwind_|uw_|read_encoded_value|base_from|execute_(cfa|stack)|size_of_encoded|search_object|linear_search|"
+    r"binary_search|fde_|add_fdes|count_fdes|init_object|frame_heapsort|frame_downheap|get_cie_encoding|"
+    r"classify_object|init_dwarf_reg|extract_cie|btree_|version_lock|release_registered|read_[us]leb128"
+)
+_RUNTIME_FILES = re.compile(r"(unwind|crtstuff|libgcc|emutls|lib[12]funcs|enable-execute-stack|generic-morestack)")
 # the C++ library's names; an own instantiation of a template in `std` is lost with them
 _CPLUSPLUS = re.compile(
     r"_Z(T[hvc][^S]*)?(St|N[KVRO]*(St|9__gnu_cxx|10__cxxabiv1)|GVN?St|TW|d[al]P|n[aw][mj])|__cxa_|__gxx_|__gnu_cxx"
@@ -67,13 +82,15 @@ _C_LIBRARY = (
         """.split()
     )
 )  # fmt: skip
-# the C library's start-up code: glibc csu/libc-start.c, musl src/env/__libc_start_main.c
+# the C library's start-up code, which is the first of what is linked from it: glibc csu/libc-start.c, musl
+# src/env/__libc_start_main.c
 _FIRST_OF_LIBRARY = frozenset(
     (
         "call_init call_fini handle_zhaoxin handle_amd handle_intel libc_start_init libc_start_main_stage2 dummy dummy1"
     ).split()
 )
 _LIBRARY_STARTS = ("__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main", "libc_start_main_stage2")
+_LIBRARY_SECTION = re.compile(r"\.(plt|iplt|init$|fini$)|__libc_")  # glibc: __libc_freeres_fn
 _COLD = re.compile(r"\.cold(\.\d+)?$")
 
 
@@ -81,7 +98,27 @@ def is_runtime(name: str) -> bool:
     """Whether a name is that of a start file's or the compiler's library's function, or of split-off cold code: that is
     no function, its frame was made by the one it was split from.
     """
-    return name in _START or _RUNTIME.match(name) is not None or _COLD.search(name) is not None
+    return name in _START or _RUNTIME.match(name) is not None or is_cold(name)
+
+
+def is_cold(name: str) -> bool:
+    """Whether a name is that of code split off a function."""
+    return _COLD.search(name) is not None
+
+
+def is_runtime_file(name: str) -> bool:
+    """Whether a unit is one of the compiler's library, by the name of its source file."""
+    return _RUNTIME_FILES.match(name.rpartition("/")[2]) is not None
+
+
+def is_hidden_runtime(functions: FunctionList, index: int) -> bool:
+    """Whether a function of a linked file with a name that is not reserved is the compiler's or the C library's all the
+    same: these are local there, and the unwinder's stand beside a function that only it has.
+    """
+    name = functions.name(index)
+    if name in _HIDDEN:
+        return functions.is_local(index)
+    return _OF_UNWINDER.match(name) is not None and functions.is_local(index) and functions.index_of(_UNWINDER) >= 0
 
 
 class UnitIndex:
@@ -112,9 +149,16 @@ class UnitIndex:
 
 
 class Own(NamedTuple):
-    """The places of the file's own functions in its list, and why others may be missing."""
+    """The places of the file's own functions in its list.
+
+    Parameters
+    ----------
+    strays: those that may also be a library's: no proof against the user, and no reason to call the file complete.
+    incomplete: why others may be missing.
+    """
 
     indices: Collection[int]
+    strays: frozenset[int] = frozenset()
     incomplete: str = ""
 
 
@@ -123,8 +167,9 @@ def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units:
     if not facts.kind.is_static:
         return Own(range(len(functions)))
     if not len(symbol_section(image)):
-        return Own((), "static and stripped: which code is the program's and which the C library's cannot be told")
-    front, certain = _in_front_of_libraries(image, functions, units)
+        reason = "static and stripped: which code is the program's and which the C library's cannot be told"
+        return Own((), incomplete=reason)
+    front, certain, outside = _in_front_of_libraries(image, facts, functions, units)
     found = set(front)
     by_units: set[int] = set()
     # where the C library tells its units, too, they say nothing of whose code it is
@@ -133,31 +178,54 @@ def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units:
         by_units = {index for index in range(len(functions)) if units.at(functions[index].address & ~1) is not None}
     complete = certain or (bool(by_units) and found <= by_units)
     reason = "static: only functions that certainly stand in front of the libraries' were looked at"
-    return Own(sorted(found | by_units), "" if complete else reason)
+    own = found | by_units
+    return Own(sorted(own | outside), frozenset(outside - own), "" if complete else reason)
 
 
-def _in_front_of_libraries(image: Image, functions: FunctionList, units: UnitIndex) -> tuple[list[int], bool]:
-    """The functions that stand in front of the libraries', and whether these are all."""
+def _in_front_of_libraries(
+    image: Image, facts: ElfFacts, functions: FunctionList, units: UnitIndex
+) -> tuple[list[int], bool, set[int]]:
+    """The functions that stand in front of the libraries', whether these are all of .text, and those that stand
+    elsewhere and whose names tell of no library.
+    """
     main = functions.index_of("main")
     found = [main] if main >= 0 else []
     weak, local, start = _bindings(image)
     if not start:
-        return found, False
+        return found, False, set()
     first = end = functions.index_behind(start)
     while end < len(functions):
         name = functions.name(end)
-        library = name in _C_LIBRARY or name in _FIRST_OF_LIBRARY or _RESERVED.match(name) is not None
-        if library and name != "main" and not _is_own_template(functions, end, weak):
+        if _is_library(name) and name != "main" and not _is_own_template(functions, end, weak):
             break
         end += 1
     last = functions.name(end) if end < len(functions) else ""
-    certain = main >= 0 and (last in _FIRST_OF_LIBRARY or _RESERVED.match(last) is not None)
+    certain = main >= 0 and last in _FIRST_OF_LIBRARY
     # local functions in front of it may belong to the same object
     while end > first and functions[end - 1].address in local and units.at(functions[end - 1].address & ~1) is None:
         end -= 1
         certain = False
     found += [index for index in range(first, end) if not _CPLUSPLUS.match(functions.name(index))]
-    return found, certain
+    return found, certain, _elsewhere(facts, functions, first)
+
+
+def _is_library(name: str) -> bool:
+    return name in _C_LIBRARY or name in _FIRST_OF_LIBRARY or _RESERVED.match(name) is not None
+
+
+def _elsewhere(facts: ElfFacts, functions: FunctionList, first: int) -> set[int]:
+    """Functions in front of the first of .text that came from a section of that name, and those of other sections."""
+    code = [section for section in facts.sections if section.executable and section.name != ".text"]
+    others = [section for section in code if not _LIBRARY_SECTION.match(section.name)]
+    found = {index for index in range(first) if _section_of(functions, index, code) is None}
+    found |= {index for index in range(len(functions)) if others and _section_of(functions, index, others) is not None}
+    names = {index: functions.name(index) for index in found}
+    return {i for i, name in names.items() if not is_runtime(name) and not (i < first and _is_library(name))}
+
+
+def _section_of(functions: FunctionList, index: int, sections: list[Section]) -> Section | None:
+    address = functions[index].address
+    return next((s for s in sections if s.addr <= address < s.addr + s.size), None)
 
 
 def _is_own_template(functions: FunctionList, index: int, weak: frozenset[int]) -> bool:

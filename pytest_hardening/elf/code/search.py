@@ -7,6 +7,7 @@ second, third ... function is looked at, spread over all of it, and `incomplete`
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from ...errors import ArtifactError
@@ -15,13 +16,13 @@ from ..facts import Calls, ElfFacts, FunctionFinding, LibraryCall, StackUse, Uni
 from ..image import Image
 from ..machines import EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, Machine
 from ..relocations import object_relocations_by_section
-from ..symbols import symbol_section
+from ..symbols import source_files, symbol_section
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .chk_arguments import SIZE_ARGUMENT
 from .coverage import uncovered_code
 from .functions import Code, Function, functions_of, joins_functions
-from .languages import is_foreign, languages_in
-from .own_code import UnitIndex, is_runtime, own_functions
+from .languages import calls_rust_main, is_foreign, languages_in
+from .own_code import UnitIndex, is_cold, is_hidden_runtime, is_runtime, is_runtime_file, own_functions
 from .stubs import stub_names
 
 __all__ = ["calls", "stack_use"]
@@ -66,6 +67,7 @@ class _Search:
     Attributes
     ----------
     incomplete: why not all code could be looked at.
+    only_unit: the one unit that all functions of an object come from; None in every other file.
     """
 
     def __init__(self, image: Image, facts: ElfFacts, units: Units) -> None:
@@ -73,6 +75,9 @@ class _Search:
         self._facts = facts
         self._units = UnitIndex(units)
         self._object = facts.kind is Kind.OBJECT
+        # `ld -r` makes one object of several, each of which names its source
+        single = self._object and len(units.found) == 1 and len(source_files(image)) == 1
+        self.only_unit = units.found[0] if single else None
         self._thumb = facts.machine.number == EM_ARM
         self._symbols = _relocated(image) if self._object else {}
         self._code = Code(image, facts)
@@ -89,6 +94,8 @@ class _Search:
         if self._thumb and self._functions.has_unnamed and joins_functions(image):
             self.incomplete.append("unwind tables of Arm join neighbouring functions")
         self._own = own.indices
+        self._strays = frozenset(self._functions[index].address for index in own.strays)
+        self._rust = calls_rust_main(symbol_section(image).strings)
         self._entry = 0 if self._object else image.header.entry  # a start file's
 
     @property
@@ -124,11 +131,10 @@ class _Search:
         seen = 0
         for index in indices[::step] if step > 1 else indices:
             function = self._functions[index]
-            address = self.start_of(function)
-            if self._is_made_by_tools(function, address):
-                continue
             unit = self.unit_of(function)
             if unit is not None and unit.language and not unit.is_c_family:
+                continue
+            if self._is_made_by_tools(index, function, unit):
                 continue
             left -= function.size
             if left < 0:
@@ -142,13 +148,23 @@ class _Search:
         if step > 1:
             self.incomplete.append(f"{len(indices)} functions: one of {step} was looked at")
 
-    def _is_made_by_tools(self, function: Function, address: int) -> bool:
+    def _is_made_by_tools(self, index: int, function: Function, unit: Unit | None) -> bool:
         """Whether it comes from a start file, the compiler's library or another language, or is the PLT, for which
         linkers write unwind tables: the first stub stands at its start or behind a header of 16 or 32 bytes.
         """
-        if function.name:
-            return is_runtime(function.name) or is_foreign(function.name)
-        return address == self._entry or any(address + header in self._stubs for header in (0, 16, 32))
+        name = function.name
+        if not name:
+            address = self.start_of(function)
+            return address == self._entry or any(address + header in self._stubs for header in (0, 16, 32))
+        if unit is not None and unit.is_c_family and not is_runtime_file(unit.name):
+            return is_cold(name)  # whatever it is called
+        if is_runtime(name) or is_foreign(name) or (name == "main" and self._rust):
+            return True
+        return not self._object and is_hidden_runtime(self._functions, index)
+
+    def is_stray(self, function: Function) -> bool:
+        """Whether it may be a library's."""
+        return function.address in self._strays
 
     def _near(self, function: Function) -> Mapping[int, str]:
         table = self._symbols.get(function.section)
@@ -181,7 +197,11 @@ def stack_use(image: Image, facts: ElfFacts, units: Units) -> StackUse:
         array = arrays.get((function.section, search.start_of(function)))
         if array is not None and not use.canary and decoder.returns(body, name_of):
             use = use._replace(array=f"keeps the array {array.variable} on its stack")
-        tally.add(function, search.unit_of(function), use)
+        unit = search.unit_of(function)
+        if search.is_stray(function):
+            tally.add_stray(use)
+        else:
+            tally.add(function, unit, use, unit if unit is not None else search.only_unit)
         if tally.effort > _MOST_EFFORT:
             search.incomplete.append(f"too much code to look at: only the first {tally.functions} functions")
             break
@@ -237,23 +257,44 @@ class _Tally:
 
     def __init__(self) -> None:
         self.functions = self.effort = 0
-        self._protected = self._doubtful = self._probed = self._unclear = 0
+        self._protected = self._probed = self._unclear = 0
         self._unprotected = _Findings()
         self._unprobed = _Findings()
+        self._doubtful = 0  # in no unit that is known
+        self._doubtful_in: Counter[int] = Counter()  # units by their identity
+        self._protected_in: set[int] = set()
 
-    def add(self, function: Function, unit: Unit | None, use: FrameUse) -> None:
+    def add(self, function: Function, unit: Unit | None, use: FrameUse, owner: Unit | None) -> None:
+        """Note a function.
+
+        Parameters
+        ----------
+        unit: where it comes from, for messages. owner: the unit whose options it was compiled with, where that is
+        certain.
+        """
         self.functions += 1
         self.effort += use.effort
         self._probed += use.probed
         self._protected += use.canary
         self._unclear += use.unclear
+        if use.canary and owner is not None:
+            self._protected_in.add(id(owner))
         if not use.canary and use.array:
             self._unprotected.add(function, unit, use.array)
-        elif not use.canary:
-            self._doubtful += use.doubtful
+        elif not use.canary and use.doubtful:
+            if owner is None:
+                self._doubtful += 1
+            else:
+                self._doubtful_in[id(owner)] += 1
         if use.unprobed:
             what = f"allocates {use.unprobed} bytes of stack at once and touches none of them"
             self._unprobed.add(function, unit, what)
+
+    def add_stray(self, use: FrameUse) -> None:
+        """Note a function that may be a library's: nothing in it is proof."""
+        self.effort += use.effort
+        self._doubtful += not use.canary and bool(use.array or use.doubtful)
+        self._unclear += use.unclear or bool(use.unprobed)
 
     @property
     def accuses_unknown_units(self) -> bool:
@@ -271,7 +312,7 @@ class _Tally:
             self._protected,
             self._unprotected.first,
             self._unprotected.count,
-            self._doubtful,
+            self._doubtful + sum(n for unit, n in self._doubtful_in.items() if unit not in self._protected_in),
             self._probed,
             self._unprobed.first,
             self._unprobed.count,
@@ -293,13 +334,19 @@ def calls(image: Image, facts: ElfFacts, units: Units) -> Calls:
     search = _Search(image, facts, units)
     found: dict[LibraryCall, None] = {}
     name_of = search.import_name_of
+    strays = 0
     for function, body in search.bodies():
         for callee, size in decoder.calls(body, name_of, is_fortifiable):
+            if search.is_stray(function):
+                strays += 1
+                continue
             caller = _finding(function, search.unit_of(function), f"calls {callee}()")
             found.setdefault(LibraryCall(callee, caller, size))
         if len(found) >= _MOST_CALLS:
             search.incomplete.append(f"only the first {_MOST_CALLS} calls were looked at")
             break
+    if strays:
+        search.incomplete.append(f"{strays} calls stand in functions that may be the C library's")
     return Calls(tuple(found), "; ".join(search.incomplete))
 
 

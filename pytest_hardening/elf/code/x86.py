@@ -29,11 +29,12 @@ def _pattern(text: bytes) -> re.Pattern[bytes]:
     return re.compile(text, re.DOTALL)
 
 
-# mov, xor, sub or cmp of a register with fs:0x28, gs:0x28 (kernels), fs:0x18 (x32): segment prefix, perhaps REX,
-# opcode, ModRM and SIB for a plain 32-bit address
-_CANARY_64 = _pattern(
-    rb"[\x64\x65][\x40-\x4f]?[\x03\x2b\x33\x3b\x8b][\x04\x0c\x14\x1c\x24\x2c\x34\x3c]\x25[\x28\x18]\0\0\0"
-)
+# mov, xor, sub or cmp of a register with fs:0x28 or gs:0x28 (kernels): segment prefix, perhaps REX, opcode, ModRM and
+# SIB for a plain 32-bit address
+_LOADS_TLS = rb"[\x64\x65][\x40-\x4f]?[\x03\x2b\x33\x3b\x8b][\x04\x0c\x14\x1c\x24\x2c\x34\x3c]\x25"
+_CANARY_64 = _pattern(_LOADS_TLS + rb"\x28\0\0\0")
+# the same with fs:0x18; in 64-bit files that place is not the canary's (glibc sysdeps/x86_64/nptl/tls.h, tcbhead_t)
+_CANARY_X32 = _pattern(_LOADS_TLS + rb"\x18\0\0\0")
 # the same with gs:0x14: ModRM for a plain address, or mov eax with its short form
 _CANARY_32 = _pattern(rb"\x65(?:\xa1|[\x03\x2b\x33\x3b\x8b][\x05\x0d\x15\x1d\x25\x2d\x35\x3d])\x14\0\0\0")
 
@@ -80,20 +81,23 @@ _BRANCH = _pattern(rb"(?=([\xe8\xe9]|\xff[\x15\x25])(.{4}))")
 
 def decoder(machine: Machine) -> Decoder:
     """The decoder of a file of x86-64, x32 or i386."""
-    return _X86(long=machine.number == EM_X86_64)
+    if machine.number != EM_X86_64:
+        return _X86(_CANARY_32, long=False)
+    return _X86(_CANARY_X32 if machine.name == "x32" else _CANARY_64, long=True)
 
 
 class _X86:
-    """One of the two.
+    """One of the three.
 
     Parameters
     ----------
+    canary: how the canary is loaded.
     long: 64-bit code.
     """
 
-    def __init__(self, *, long: bool) -> None:
+    def __init__(self, canary: re.Pattern[bytes], *, long: bool) -> None:
         self._long = long
-        self._canary = _CANARY_64 if long else _CANARY_32
+        self._canary = canary
         self._takes = _TAKES_64 if long else _TAKES_32
         self._disassembler = disassembler(long=long)
 
