@@ -157,7 +157,7 @@ def _judge_elf(
     artifact: Artifact, member: str | None, source: Source, requests: Requests, folders: tuple[str, ...] = ()
 ) -> ArtifactReport:
     if _is_bitcode(source):
-        verdicts = tuple(_of_bitcode(get_check(name)) for name in requests)
+        verdicts = tuple(_of_bitcode(get_check(name), parameters) for name, parameters in requests.items())
         return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts)
     kind, machine = Kind.NOT_ELF, ""
     try:
@@ -176,9 +176,9 @@ def _is_bitcode(source: Source) -> bool:
     return source.size >= 4 and source.read(0, 4) in _BITCODE
 
 
-def _of_bitcode(check: Check) -> Verdict:
+def _of_bitcode(check: Check, parameters: Mapping[str, Any]) -> Verdict:
     reason = check.why_not_kind(Kind.OBJECT)
-    return check.not_applicable(reason) if reason else check.unknown("LLVM bitcode: its code is generated at link time")
+    return check.not_applicable(reason) if reason else check.judge_bitcode(parameters)
 
 
 def _unexpected(error: Exception) -> str:

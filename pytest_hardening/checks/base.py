@@ -84,6 +84,10 @@ class Check(ABC):
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         """The verdict on a file that the check applies to, from facts that hold all that `needs` asked for."""
 
+    def judge_bitcode(self, parameters: Mapping[str, Any]) -> Verdict:
+        """The verdict on LLVM bitcode, which clang -flto writes instead of an object file."""
+        return self.unknown("LLVM bitcode: its code is generated at link time")
+
     def why_not(self, facts: ElfFacts) -> str:
         """Why the check does not apply to a file; empty when it does."""
         return self.why_not_kind(facts.kind) or self.inapplicable(facts)

@@ -91,10 +91,16 @@ class RecordedFlags(RecordedCheck):
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return super().needs(facts, parameters) if any(parameters.values()) else frozenset()
 
+    def judge_bitcode(self, parameters: Mapping[str, Any]) -> Verdict:
+        return super().judge_bitcode(parameters) if any(parameters.values()) else self._nothing()
+
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         if not any(parameters.values()):
-            return self.not_applicable("no flags asked for")
+            return self._nothing()
         return super().judge(facts, parameters)
+
+    def _nothing(self) -> Verdict:
+        return self.not_applicable("no flags asked for")
 
     def answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
         conforming: list[str] = []

@@ -33,7 +33,21 @@ _WHERE = {
     "zero-call-used-regs": "zero_call_used_regs:ZeroCallUsedRegs",
     "sanitizers": "sanitizers:Sanitizers",
     "separate-code": "separate_code:SeparateCode",
+    "forbidden-imports": "forbidden_imports:ForbiddenImports",
+    "lto-bytecode": "lto_bytecode:LtoBytecode",
+    "bidi-names": "bidi_names:BidiNames",
+    "exported-symbols": "exported_symbols:ExportedSymbols",
+    "debug-info": "debug_info:DebugInfo",
+    "software-cfi": "software_cfi:SoftwareCfi",
     "recorded-flags": "recorded_flags:RecordedFlags",
+    "dynamic-section": "dynamic_section:DynamicSection",
+    "entry-point": "entry_point:EntryPointCheck",
+    "interpreter": "interpreter:Interpreter",
+    "forbidden-needed": "forbidden_needed:ForbiddenNeeded",
+    "soname": "soname:Soname",
+    "nodlopen": "nodlopen:Nodlopen",
+    "build-id": "build_id:BuildId",
+    "file-mode": "file_mode:FileMode",
 }
 CHECK_NAMES = tuple(_WHERE)
 

@@ -16,6 +16,8 @@ from .machines import Machine
 __all__ = [
     "ENTRY",
     "Calls",
+    "CfiTraces",
+    "Definitions",
     "Dynamic",
     "ElfFacts",
     "EntryPoint",
@@ -25,6 +27,8 @@ __all__ = [
     "LibraryCall",
     "Need",
     "ObjectRelocations",
+    "OddName",
+    "OddNames",
     "Properties",
     "Reference",
     "RuntimeSymbols",
@@ -57,6 +61,11 @@ class Need(Enum):
     PROPERTIES = "GNU property note"
     OBJECT_RELOCATIONS = "relocations of an object file"
     STACK_ARRAYS = "arrays on the stack, from DWARF"
+    EXPORTS = "names that other files can use"
+    DEFINITIONS = "names that the symbol table defines"
+    ODD_NAMES = "names with characters outside of ASCII"
+    CFI_TRACES = "traces of control-flow integrity made in software"
+    BUILD_ID = "build identifier"
 
 
 class Section(NamedTuple):
@@ -97,6 +106,7 @@ class Dynamic:
     rpath: str | None
     runpath: str | None
     audit: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()  # DT_FILTER, DT_AUXILIARY: libraries whose symbols go before its own
 
     def __contains__(self, tag: int) -> bool:
         return tag in self.tags
@@ -139,6 +149,8 @@ class RuntimeSymbols:
     traces: environment variables of such run-time support that a stripped file names in its read-only data:
     "GCOV_PREFIX" ...
     cplusplus: whether any symbol has a mangled C++ name.
+    libcxx_modes: of the hardening modes of libc++ ("none", "fast", "extensive", "debug"), those that names in the
+    symbol table carry.
     """
 
     undefined: tuple[str, ...]
@@ -146,6 +158,7 @@ class RuntimeSymbols:
     stripped: bool
     traces: tuple[str, ...] = ()
     cplusplus: bool = False
+    libcxx_modes: tuple[str, ...] = ()
 
 
 class TextRelocation(NamedTuple):
@@ -397,6 +410,53 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True)
+class Definitions:
+    """Names that the symbol table defines; `complete` unless it was stripped, of all or of some."""
+
+    names: frozenset[str]
+    complete: bool
+
+
+class OddName(NamedTuple):
+    """A name with characters outside of ASCII.
+
+    Parameters
+    ----------
+    place: where it stands: "dynamic string table", "symbol table", "section headers".
+    name: with escapes for what cannot be seen.
+    kind: the characters: "bidi" (they turn the direction of text), "invisible" or "non-ascii" (any).
+    """
+
+    place: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class OddNames:
+    """Such names, the first hundred of each kind; `unread` says why there may be others, or is empty."""
+
+    found: tuple[OddName, ...]
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CfiTraces:
+    """What control-flow integrity made in software leaves behind.
+
+    Parameters
+    ----------
+    symbols: names of clang's CFI and of SafeStack, the first ones.
+    shadow_calls: functions that push their return address on a shadow call stack, the first ones.
+    has_symbols: whether the symbol table that `strip` removes is there, with the program's entry point in it.
+    """
+
+    symbols: tuple[str, ...]
+    shadow_calls: tuple[str, ...]
+    has_symbols: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ElfFacts:
     """One ELF file. Groups named in `Need` are None until they were asked for.
 
@@ -404,13 +464,15 @@ class ElfFacts:
     ----------
     name: the file's or the member's base name.
     kind, machine, bits, order: what it is.
-    mode: st_mode of the file.
+    mode: st_mode of the file; 0 for a member of an archive.
     build_root: the build tree it lies in, or None.
     interpreter: PT_INTERP, or None.
     libc: "glibc", "musl" or "bionic", or None where the file does not tell.
     compilers: families named in .comment and notes: "gcc", "clang", "rustc", "go" ...; empty where nothing is on
     record. oldest_gcc: the lowest major version of GCC in .comment. bytecode: an object that holds only
     link-time-optimisation bytecode, no machine code.
+    entry, flags: e_entry and e_flags of the ELF header.
+    build_id: the contents of NT_GNU_BUILD_ID in a PT_NOTE; empty where there is none.
     """
 
     name: str
@@ -428,6 +490,8 @@ class ElfFacts:
     compilers: tuple[str, ...]
     bytecode: bool
     oldest_gcc: int | None = None
+    entry: int = 0
+    flags: int = 0
     known: frozenset[Need] = frozenset()
     imports: Imports | None = None
     runtime_symbols: RuntimeSymbols | None = None
@@ -441,6 +505,11 @@ class ElfFacts:
     properties: Properties | None = None
     object_relocations: ObjectRelocations | None = None
     stack_arrays: StackArrays | None = None
+    exports: tuple[str, ...] | None = None
+    definitions: Definitions | None = None
+    odd_names: OddNames | None = None
+    cfi_traces: CfiTraces | None = None
+    build_id: bytes | None = None
 
     def segment(self, kind: int) -> Segment | None:
         """The first segment of a type, or None."""

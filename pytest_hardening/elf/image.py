@@ -189,7 +189,7 @@ class Image:
         offset = self.offset_of(segment.vaddr, segment.filesz)
         if offset != segment.offset:
             raise ArtifactError("malformed: offset and address of PT_DYNAMIC name different places")
-        tags, needed = self._tags(offset, segment.filesz)
+        tags, names = self._tags(offset, segment.filesz)
         if elf.DT_STRTAB not in tags or elf.DT_SYMTAB not in tags:  # mandatory (gABI, "Dynamic Array Tags")
             raise ArtifactError("malformed: the dynamic section has no DT_STRTAB or no DT_SYMTAB")
 
@@ -200,14 +200,15 @@ class Image:
             address=segment.vaddr,
             size=segment.memsz,
             tags=tags,
-            needed=self._needed(needed, tags),
+            needed=self._names(names[elf.DT_NEEDED], tags),
+            filters=self._names(names[elf.DT_FILTER] + names[elf.DT_AUXILIARY], tags),
             audit=tuple(string(tag) or "" for tag in (elf.DT_AUDIT, elf.DT_DEPAUDIT) if tag in tags),
             soname=string(elf.DT_SONAME),
             rpath=string(elf.DT_RPATH),
             runpath=string(elf.DT_RUNPATH),
         )
 
-    def _needed(self, offsets: list[int], tags: dict[int, int]) -> tuple[str, ...]:
+    def _names(self, offsets: list[int], tags: dict[int, int]) -> tuple[str, ...]:
         names: list[str] = []
         budget = 16 * len(offsets) + 4 * len(self.dynamic_strings(tags)) if offsets else 0
         for offset in offsets:
@@ -217,16 +218,17 @@ class Image:
                 raise ArtifactError("malformed: names of libraries larger than their table")
         return tuple(names)
 
-    def _tags(self, offset: int, size: int) -> tuple[dict[int, int], list[int]]:
+    def _tags(self, offset: int, size: int) -> tuple[dict[int, int], dict[int, list[int]]]:
+        """The last value of each tag, and all values of those of which there may be several."""
         record = self.layout.dynamic
         size = min(size - size % record.size, _MOST_DYNAMIC * record.size)
         tags: dict[int, int] = {}
-        needed: list[int] = []
+        names: dict[int, list[int]] = {elf.DT_NEEDED: [], elf.DT_FILTER: [], elf.DT_AUXILIARY: []}
         for tag, value in record.iter_unpack(self.source.read(offset, size)):
             if tag == elf.DT_NULL:
-                return tags, needed
-            if tag == elf.DT_NEEDED:
-                needed.append(value)
+                return tags, names
+            if tag in names:
+                names[tag].append(value)
             tags[tag] = value
         raise ArtifactError("malformed: the dynamic section does not end with DT_NULL")
 

@@ -15,7 +15,7 @@ from .facts import Properties
 from .image import Image
 from .machines import EM_AARCH64, Machine
 
-__all__ = ["build_id_of", "has_abi_tag", "properties_of"]
+__all__ = ["build_id_of", "has_abi_tag", "loaded_build_id", "properties_of"]
 
 _X86_FEATURE_1_AND = 0xC0000002
 _AARCH64_FEATURE_1_AND = 0xC0000000
@@ -61,6 +61,18 @@ def build_id_of(image: Image) -> bytes:
         for kind, body in _gnu_notes(image, image.source.read(offset, min(size, _MOST_NOTE))):
             if kind == _NT_GNU_BUILD_ID and 2 <= len(body) <= 64:
                 return body
+    return b""
+
+
+def loaded_build_id(image: Image) -> bytes:
+    """The build identifier of a linked file as debuggers of a running process and of a core dump find it: in a PT_NOTE,
+    of whatever size. Empty where there is none."""
+    for segment in image.segments:
+        if segment.type == elf.PT_NOTE:
+            data = image.source.read(segment.offset, min(segment.filesz, _MOST_NOTE))
+            for kind, body in _gnu_notes(image, data):
+                if kind == _NT_GNU_BUILD_ID:
+                    return body
     return b""
 
 

@@ -141,6 +141,8 @@ def _base_facts(image: Image, name: str, build_root: str | None) -> ElfFacts:
         compilers=_compilers(image, sections),
         oldest_gcc=_oldest_gcc(image, sections),
         bytecode=kind is Kind.OBJECT and _is_bytecode(sections),
+        entry=image.header.entry,
+        flags=image.header.flags,
     )
 
 
@@ -303,6 +305,36 @@ def _stack_arrays(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
     return stack_arrays(debug.info) if debug.info is not None else StackArrays((), complete=not debug.problems)
 
 
+def _build_id(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
+    from .notes import loaded_build_id
+
+    return loaded_build_id(image)
+
+
+def _exports(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
+    from .names import exports
+
+    return exports(image)
+
+
+def _definitions(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
+    from .names import definitions
+
+    return definitions(image)
+
+
+def _odd_names(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
+    from .names import odd_names
+
+    return odd_names(image)
+
+
+def _cfi_traces(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
+    from .software_cfi import cfi_traces
+
+    return cfi_traces(image)
+
+
 _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts, _Debug], Any]]] = {
     Need.IMPORTS: ("imports", _imports),
     Need.RUNTIME_SYMBOLS: ("runtime_symbols", _runtime_symbols),
@@ -316,6 +348,11 @@ _READERS: dict[Need, tuple[str, Callable[[Image, ElfFacts, _Debug], Any]]] = {
     Need.PROPERTIES: ("properties", _properties),
     Need.OBJECT_RELOCATIONS: ("object_relocations", _object_relocations),
     Need.STACK_ARRAYS: ("stack_arrays", _stack_arrays),
+    Need.EXPORTS: ("exports", _exports),
+    Need.DEFINITIONS: ("definitions", _definitions),
+    Need.ODD_NAMES: ("odd_names", _odd_names),
+    Need.CFI_TRACES: ("cfi_traces", _cfi_traces),
+    Need.BUILD_ID: ("build_id", _build_id),
 }
 
 #: What needs the units of the file to say where a function comes from.

@@ -47,6 +47,9 @@ _IMPORTS_OF_COVERAGE = (b"\0fdopen\0", b"\0mkdir\0", b"\0getenv\0")
 _OVERLAP = max(map(len, _VARIABLES))
 # legacy mangling of rustc: 17 characters of a hash end the path; suffixes of LLVM follow
 _RUST = re.compile(rb"17h[0-9a-f]{16}E(?:$|[.$@])")
+# libc++ __config since LLVM 18, _LIBCPP_ODR_SIGNATURE: an ABI tag of hardening mode, exceptions and version
+_LIBCXX_TAG = re.compile(rb"B8([nfsd])[en]\d{6}")
+_LIBCXX_MODES = {b"n": "none", b"f": "fast", b"s": "extensive", b"d": "debug"}
 _LONGEST_NAME = 1 << 12
 _MOST_HITS = 1 << 14
 _MOST_SEARCHED = 1 << 28  # bytes of read-only data
@@ -72,6 +75,7 @@ def runtime_symbols(image: Image, facts: ElfFacts) -> RuntimeSymbols:
         defined=tuple(sorted(defined)),
         stripped=stripped,
         traces=_variables(image, facts) if stripped else (),
+        libcxx_modes=_libcxx_modes(names),
         cplusplus=any(map(_is_cplusplus, (names, image.dynamic_strings() if image.dynamic is not None else b""))),
     )
 
@@ -87,6 +91,11 @@ def _is_cplusplus(names: bytes) -> bool:
             return True
         found = names.find(b"\0_Z", found + 1)
     return False
+
+
+def _libcxx_modes(names: bytes) -> tuple[str, ...]:
+    found = set(_LIBCXX_TAG.findall(names))
+    return tuple(mode for letter, mode in _LIBCXX_MODES.items() if letter in found)
 
 
 def _gather(

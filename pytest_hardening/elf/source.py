@@ -59,14 +59,14 @@ class Source:
             raise
 
     def slice(self, offset: int, size: int) -> Source:
-        """A window inside this one, sharing its file.
+        """A window inside this one, sharing its file; it has no `mode` of its own.
 
         Raises
         ------
         ArtifactError: it does not lie inside this one.
         """
         self._require(offset, size)
-        return Source(self._fd, self._base + offset, size, self.mode)
+        return Source(self._fd, self._base + offset, size, 0)
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes at `offset`.

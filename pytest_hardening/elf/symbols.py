@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..errors import ArtifactError
 from . import layout as elf
@@ -18,6 +18,7 @@ from .relocations import dynamic_tables, object_relocations_by_section, relocati
 __all__ = [
     "FunctionIndex",
     "SymbolTable",
+    "bounded",
     "dynamic_symbols",
     "imports_of_image",
     "imports_of_object",
@@ -29,6 +30,7 @@ _MOST_SYMBOLS = 1 << 22
 _LONGEST_CHAIN = 1 << 12  # linkers make about one bucket for each symbol
 _MOST_NAMES = 1 << 25
 _STD = re.compile(rb"_ZN?K?St").match  # Itanium C++ ABI, "Mangling": what lies in namespace std
+_MOST_TEXT = 1 << 27  # characters of all names together; those of the largest browsers have some ten million
 
 
 class SymbolTable:
@@ -83,6 +85,10 @@ class SymbolTable:
     def name(self, symbol: RawSymbol) -> str:
         return string_at(self._names, symbol.name)
 
+    def mentions(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether any name may match, without the cost of reading the names."""
+        return pattern.search(self._names) is not None
+
     def begins_with_underscore(self, symbol: RawSymbol) -> bool:
         """Whether the name does, without the cost of reading it."""
         return self._names[symbol.name : symbol.name + 1] == b"_"
@@ -95,6 +101,21 @@ class SymbolTable:
 def _first_instruction(symbol: RawSymbol) -> RawSymbol:
     """An Arm symbol with the function's address: bit 0 says that it is Thumb code (ELF for the Arm Architecture)."""
     return symbol._replace(value=symbol.value & ~1) if symbol.info & 15 == elf.STT_FUNC else symbol
+
+
+def bounded(names: Iterable[str]) -> Iterator[str]:
+    """The same names, as long as they are not much larger together than any table of them: they may overlap.
+
+    Raises
+    ------
+    ArtifactError: they are.
+    """
+    left = _MOST_TEXT
+    for name in names:
+        left -= len(name)
+        if left < 0:
+            raise ArtifactError("malformed: symbol names larger than their table")
+        yield name
 
 
 class FunctionIndex:
@@ -200,19 +221,24 @@ def _names(table: SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
     """
     names, defined = set(), set()
     mangled = False
+    left = _MOST_TEXT
     for symbol in table:
         if symbol.name == 0:
             continue
+        name = ""
         if symbol.shndx == elf.SHN_UNDEF:
-            names.add(table.name(symbol))
+            names.add(name := table.name(symbol))
         elif (
             symbol.info & 15 in (elf.STT_FUNC, elf.STT_GNU_IFUNC)
             and symbol.info >> 4 != elf.STB_LOCAL
             and table.begins_with_underscore(symbol)
             and not (mangled and table.strings.startswith(b"_Z", symbol.name) and not _STD(table.strings, symbol.name))
         ):
-            defined.add(table.name(symbol))
-            mangled = mangled or table.strings.startswith(b"_Z", symbol.name)
+            defined.add(name := table.name(symbol))
+            mangled = mangled or name.startswith("_Z")
+        left -= len(name)
+        if left < 0:
+            raise ArtifactError("malformed: symbol names larger than their table")
     return frozenset(names), frozenset(defined)
 
 
@@ -273,4 +299,5 @@ def imports_of_object(image: Image, machine: Machine) -> Imports:
 def source_files(image: Image) -> tuple[str, ...]:
     """The source files that were compiled, as the symbol table names them; empty where it is stripped."""
     table = symbol_section(image)
-    return tuple(dict.fromkeys(table.name(symbol) for symbol in table if symbol.info & 15 == elf.STT_FILE))
+    files = (table.name(symbol) for symbol in table if symbol.info & 15 == elf.STT_FILE)
+    return tuple(dict.fromkeys(bounded(files)))

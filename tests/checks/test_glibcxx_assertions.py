@@ -138,11 +138,89 @@ def test_mangled_names_of_rust_are_none_of_cplusplus(build: CompileC, verdict: V
     assert verdict(path, "glibcxx-assertions").outcome is Outcome.NOT_APPLICABLE
 
 
-def test_libcxx_by_its_symbol(build: CompileC, verdict: VerdictOf) -> None:
-    """The name that its headers call; libc++ itself is not needed to import it."""
+LIBCXX = "clang++-19 -stdlib=libc++"
+AT = "#include <vector>\nint get(const std::vector<int> &v, int i) { return v.at(i); }\n"
+
+
+def mode(name: str) -> str:
+    return f"-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_{name.upper()}"
+
+
+@pytest.mark.parametrize("name", ["fast", "extensive", "debug", "none"])
+@pytest.mark.parametrize("flags", [["-O0"], ["-O2"], ["-O2", "-fno-exceptions"]])
+@pytest.mark.parametrize("source", [GET, AT])
+def test_modes_of_libcxx(build: CompileC, verdict: VerdictOf, name: str, flags: list[str], source: str) -> None:
+    path = build({"get.cc": source}, kind="object", flags=[*flags, mode(name)], compiler=LIBCXX)
+    found = verdict(path, "glibcxx-assertions")
+    if source == GET and "-O2" in flags:
+        assert found.outcome is Outcome.UNKNOWN  # all is inlined, and no name of libc++ is left
+    elif name == "none":
+        assert (found.outcome, found.observed) == (Outcome.FAIL, {"assertions": False, "mode": "none"})
+        assert found.culprits == ("get.cc",)
+        assert found.remedy.endswith("-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST")
+    else:
+        assert (found.outcome, found.observed) == (Outcome.PASS, {"assertions": True, "mode": name})
+
+
+def test_no_mode_is_none(build: CompileC, verdict: VerdictOf) -> None:
+    """As Debian configures libc++. The macro of the other library changes nothing."""
+    for flags in ([], [ON]):
+        path = build({"get.cc": AT}, kind="object", flags=["-O2", *flags], compiler=LIBCXX)
+        assert verdict(path, "glibcxx-assertions").outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("kind", [["-fPIE", "-pie"], ["-fPIC", "-shared"]])
+def test_linked_files_with_libcxx(
+    build: CompileC, verdict: VerdictOf, tool_for: Callable[[str], str], tmp_path: Path, kind: list[str]
+) -> None:
+    units = {"get.cc": AT, "put.cc": PUT, "main.cc": MAIN}
+    on = build(units, flags=["-O1", "-g", mode("fast"), *kind], compiler=LIBCXX)
+    found = verdict(on, "glibcxx-assertions")
+    assert (found.outcome, found.evidence[0].what) == (Outcome.UNKNOWN, "ABI tags of libc++ with the mode fast")
+    mixed = build(units, flags=["-O1", mode("fast"), *kind], compiler=LIBCXX, unit_flags={"get.cc": [mode("none")]})
+    assert verdict(mixed, "glibcxx-assertions").outcome is Outcome.FAIL
+    subprocess.run([tool_for("strip"), "-o", tmp_path / "stripped", mixed], check=True)
+    assert verdict(tmp_path / "stripped", "glibcxx-assertions").outcome is Outcome.UNKNOWN
+    one = build({"main.cc": AT + PUT + MAIN}, flags=["-O1", mode("extensive"), *kind], compiler=LIBCXX)
+    assert verdict(one, "glibcxx-assertions").outcome is Outcome.PASS
+
+
+def test_libcxx_inside_has_a_mode_of_its_own(build: CompileC, verdict: VerdictOf) -> None:
+    source = {"main.cc": "#include <iostream>\n" + AT + PUT + MAIN}
+    flags = ["-O1", "-static-libstdc++", mode("fast")]
+    found = verdict(build(source, flags=flags, compiler=LIBCXX), "glibcxx-assertions")
+    assert found.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"),
+    [
+        ([mode("fast")], Outcome.PASS),
+        (["-D", mode("debug")[2:]], Outcome.PASS),
+        ([mode("fast"), "-U_LIBCPP_HARDENING_MODE"], Outcome.UNKNOWN),
+        ([mode("none")], Outcome.UNKNOWN),
+        ([ON], Outcome.UNKNOWN),
+    ],
+)
+def test_record_of_libcxx(build: CompileC, verdict: VerdictOf, flags: list[str], outcome: Outcome) -> None:
+    record = ["-g", "-grecord-command-line", *flags]
+    path = build({"twice.cc": PLAIN}, kind="object", flags=record, compiler=LIBCXX)
+    assert verdict(path, "glibcxx-assertions").outcome is outcome
+    other = build(
+        {"twice.cc": PLAIN}, kind="object", flags=["-g", "-grecord-command-line", mode("fast")], compiler="clang++-19"
+    )
+    assert verdict(other, "glibcxx-assertions").outcome is Outcome.UNKNOWN
+
+
+def test_abort_of_libcxx_proves_nothing(build: CompileC, verdict: VerdictOf) -> None:
+    """Of versions whose names carry no mode; libc++ itself is not needed to import it."""
     source = """
 namespace std { inline namespace __1 { void __libcpp_verbose_abort(const char *, ...); } }
 int front(int size) { if (!size) std::__libcpp_verbose_abort("empty"); return size; }
 """
     path = build({"F.cc": source}, kind="object", compiler="clang++-19")
-    assert verdict(path, "glibcxx-assertions").outcome is Outcome.PASS
+    found = verdict(path, "glibcxx-assertions")
+    assert (found.outcome, found.summary) == (
+        Outcome.UNKNOWN,
+        "calls libc++'s abort, as code without exceptions does in any hardening mode",
+    )

@@ -58,6 +58,7 @@ class LinkTruth:
     separate_code: bool
     rpath: tuple[str, ...]
     linker: str
+    build_id: int = 0  # its size in bytes
 
 
 def compile_truth(store: Store, toolchain: Toolchain, flags: tuple[str, ...]) -> CompileTruth:
@@ -145,7 +146,16 @@ def link_truth(store: Store, toolchain: Toolchain, flags: tuple[str, ...]) -> Li
         separate_code=bool(last(separate, defaults["separate-code"])),
         rpath=tuple(value for word, value in pairwise(words) if word == "-rpath"),
         linker=toolchain.linker,
+        build_id=_build_id(store, toolchain, words[0]) if "--build-id" in words else 0,
     )
+
+
+def _build_id(store: Store, toolchain: Toolchain, linker: str) -> int:
+    """The bytes of a build identifier whose style is not named: sha1 with GNU ld and gold (ld(1)); lld's help says."""
+    if toolchain.linker != "lld":
+        return 20
+    listing = store.answer((linker if linker.endswith("ld.lld") else "ld.lld", "--help"))
+    return 8 if "Alias for --build-id=fast" in listing else 20
 
 
 def _linker_line(text: str) -> list[str]:

@@ -43,6 +43,7 @@ _BAD = frozenset({Outcome.FAIL})
 
 _BYTECODE = "bytecode: the code is generated at link time"
 _STRIPPED_STATIC = "stripped and static: nothing tells the C library's code, parts of which are unprotected on purpose"
+_STATIC_STRIPPED = "static and stripped: no symbol is left that would tell which functions it holds"
 _LIBC_PROPERTY = "the start files of the C library lack the note, and the linker keeps what all inputs have"
 _MUSL_FORTIFY = "musl has no fortified functions: the flag changes nothing, and an object does not show its C library"
 _BY_VALUE = "GCC -Os writes to the lowest bytes of such a frame as to a structure passed by value, which needs no probe"
@@ -62,6 +63,7 @@ _NO_SYMBOLS = "stripped: which functions other code may call through pointers, a
 _FAR_ASSEMBLY = "a section of assembly stands away from the program's code, among the C library's functions"
 _LTO_MERGES = "LLVM's link-time optimisation settles for one value of the flag for all units"
 _ERRATUM = "GNU ld leaves a page for its stubs around Cortex-A53's erratum 843419, of which no table tells"
+_LIBRARY_OR_PLUGIN = "libSHARED.so is linked without SONAME: as a plug-in would be"
 _UNRECORDED = "leaves no trace in code, and the compiler recorded no flags"
 
 
@@ -322,6 +324,65 @@ def _recorded_flags(artifact: Artifact, parameters: Mapping[str, Any]) -> Expect
     return _recorded(artifact, lambda unit: not unit.auto_init)
 
 
+def _dynamic_section(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    # no scenario has a linker script, and -N stands in static programs alone
+    return _NOT_NEEDED if artifact.link is None or artifact.link.static else _OK
+
+
+def _entry_point(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    if artifact.link is None:
+        return _NOT_NEEDED
+    return Expectation("violation") if artifact.link.omagic else _OK
+
+
+def _interpreter(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    # the drivers name the loader of their C library
+    return _OK if artifact.kind == "program" and not artifact.is_static else _NOT_NEEDED
+
+
+def _forbidden_needed(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    # no library is linked by its path
+    return _NOT_NEEDED if artifact.link is None else _OK
+
+
+def _soname(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    return _doubt(_LIBRARY_OR_PLUGIN) if artifact.kind == "library" else _NOT_NEEDED
+
+
+def _nodlopen(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    return _NOT_NEEDED  # of a library, nothing is asked
+
+
+def _build_id(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    if artifact.link is None:
+        return _NOT_NEEDED
+    return _OK if artifact.link.build_id >= parameters.get("bytes", 16) else Expectation("violation")
+
+
+def _file_mode(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    return _OK if artifact.is_linked else _NOT_NEEDED
+
+
+def _no_names(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    """No source has a name or calls a function that is forbidden; bytecode keeps them to itself."""
+    return _doubt(_BYTECODE) if _is_bytecode(artifact) else _OK
+
+
+def _forbidden_imports(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    hidden = artifact.stripped and artifact.is_static
+    return _doubt(_STATIC_STRIPPED, _OK) if hidden else _no_names(artifact, parameters)
+
+
+def _lto_bytecode(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    """The link step turns bytecode into code; before, every compiled unit is bytecode where -flto was given."""
+    compiled = tuple(unit for unit in artifact.units if unit.truth is not None)
+    return Expectation("violation", compiled) if _is_bytecode(artifact) else _OK
+
+
+def _not_asked_for(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    return _NOT_NEEDED
+
+
 def _of_units(falls_short: Callable[[CompileTruth], bool]) -> Callable[[Artifact, Mapping[str, Any]], Expectation]:
     return lambda artifact, parameters: _recorded(artifact, falls_short)
 
@@ -340,6 +401,12 @@ TRUTH: Mapping[str, Callable[[Artifact, Mapping[str, Any]], Expectation]] = {
     "fortify": _fortify,
     "stack-clash": _stack_clash,
     "separate-code": _separate_code,
+    "forbidden-imports": _forbidden_imports,
+    "lto-bytecode": _lto_bytecode,
+    "bidi-names": _no_names,
+    "exported-symbols": _not_asked_for,
+    "debug-info": _not_asked_for,
+    "software-cfi": _not_asked_for,
     "sanitizers": _sanitizers,
     "optimization": _of_units(lambda unit: not unit.optimized),
     "auto-var-init": _of_units(lambda unit: not unit.auto_init),
@@ -347,4 +414,12 @@ TRUTH: Mapping[str, Callable[[Artifact, Mapping[str, Any]], Expectation]] = {
     "glibcxx-assertions": _assertions,
     "recorded-flags": _recorded_flags,
     "strict-flex-arrays": _of_units(lambda unit: not unit.flexible_arrays),
+    "dynamic-section": _dynamic_section,
+    "entry-point": _entry_point,
+    "interpreter": _interpreter,
+    "forbidden-needed": _forbidden_needed,
+    "soname": _soname,
+    "nodlopen": _nodlopen,
+    "build-id": _build_id,
+    "file-mode": _file_mode,
 }
