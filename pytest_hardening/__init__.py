@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .errors import (
         ArtifactError,
         BuildError,
+        ComparisonError,
         HardeningError,
         NotHardened,
         PolicyError,
@@ -39,6 +40,7 @@ __all__ = [
     "ArtifactError",
     "ArtifactReport",
     "BuildError",
+    "ComparisonError",
     "Evidence",
     "HardeningError",
     "Kind",

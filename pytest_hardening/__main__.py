@@ -1,4 +1,4 @@
-"""`python -m pytest_hardening`: inspect files, explain checks."""
+"""`python -m pytest_hardening`: inspect files, compare builds, explain checks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from .errors import PolicyError
+from .errors import ComparisonError, PolicyError
 from .model import ArtifactReport, Kind, Outcome
+
+if TYPE_CHECKING:
+    from .engine import Requests
 
 __all__ = ["main"]
 
 _EXIT_STATUS = """\
 exit status: 0 every file was judged and nothing fails, 1 a check fails, 2 a file could not be judged, the output could
 not be written, the command line is wrong or no check of --profile applies. What is unknown does not change it."""
+
+_EXIT_STATUS_OF_COMPARE = """\
+OLD and NEW are folders, files, patterns or the JSON reports that `inspect --format json` and `pytest
+--hardening-report` write. exit status: 0 nothing was lost, 1 something was, 2 a file could not be read or compared, a
+report is damaged or of another schema version, OLD and NEW have nothing in common, or the command line is wrong."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = int(options.run(options))
         sys.stdout.flush()
-    except PolicyError as error:
+    except (ComparisonError, PolicyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -69,6 +78,33 @@ def _parser() -> argparse.ArgumentParser:
         help="read each file with lief as well, and report what the two readers disagree on as an error",
     )
     inspect.set_defaults(run=_inspect)
+    compare = commands.add_parser(
+        "compare",
+        help="say what a build lost and gained against an older one",
+        epilog=_EXIT_STATUS_OF_COMPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument("old", metavar="OLD", help="the build, or the report of it, to compare with")
+    compare.add_argument("new", metavar="NEW", help="the build, or the report of it, that is asked about")
+    compare.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    compare.add_argument("--check", action="append", metavar="NAME", help="only this check (repeatable)")
+    compare.add_argument(
+        "--profile", metavar="NAME|FILE", help="only the checks of this profile, with its parameters (default: all)"
+    )
+    compare.add_argument("--objects", action="store_true", help="also compare object files found in folders")
+    compare.add_argument(
+        "--debug-root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look for the debug files of stripped files here and beside them (repeatable)",
+    )
+    compare.add_argument(
+        "--strict",
+        action="store_true",
+        help="a loss is also: what is no longer provable, a file that was removed, a new file that fails a check",
+    )
+    compare.set_defaults(run=_compare)
     explain = commands.add_parser("explain", help="print the manual page of a check")
     explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
     explain.add_argument("--all", action="store_true", help="the pages of all checks, in Markdown")
@@ -104,21 +140,26 @@ def _inspect(options: argparse.Namespace) -> int:
     return worst
 
 
-def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
-    from .artifacts.discovery import counted, discover
-    from .engine import Requests, judge, requests_of
+def _requests(options: argparse.Namespace) -> Requests:
+    """The checks that --check and --profile ask for; --debug-root must be a folder."""
+    from .engine import requests_of
 
-    requests: Requests
-    if options.profile is None:
-        requests = requests_of(options.check)
-    else:
-        from .policy.profile import load_profile
-
-        profile = load_profile(options.profile)
-        requests = (profile if options.check is None else profile.narrowed(options.check)).checks
     for root in options.debug_root:
         if not os.path.isdir(root):
             raise PolicyError(f"--debug-root needs a folder: {root!r} is none")
+    if options.profile is None:
+        return requests_of(options.check)
+    from .policy.profile import load_profile
+
+    profile = load_profile(options.profile)
+    return (profile if options.check is None else profile.narrowed(options.check)).checks
+
+
+def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
+    from .artifacts.discovery import counted, discover
+    from .engine import judge
+
+    requests = _requests(options)
     found = discover(options.paths, objects=options.objects)
     for path, reason in found.problems:
         yield ArtifactReport(path, None, Kind.NOT_ELF, "", reason)
@@ -135,6 +176,31 @@ def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
             yield entry
     if found.left_out:
         print(f"left out: {counted(found.left_out)}", file=sys.stderr)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .artifacts.names import shown
+    from .builds import build_at
+    from .compare.changes import compare
+
+    requests, debug_roots = _requests(options), tuple(options.debug_root)
+    builds = []
+    for path in (options.old, options.new):
+        try:
+            builds.append(build_at(path, requests, objects=options.objects, debug_roots=debug_roots))
+        except ComparisonError as error:
+            raise ComparisonError(f"{shown(path)}: {error}") from None
+    comparison = compare(*builds)
+    if options.format == "json":
+        from .reports.comparison import write_comparison
+
+        write_comparison(comparison, sys.stdout, strict=options.strict)
+    else:
+        from .reports.comparison import comparison_lines
+
+        for line in comparison_lines(comparison):
+            print(line)
+    return 2 if comparison.problems else int(comparison.is_loss(strict=options.strict))
 
 
 def _explain(options: argparse.Namespace) -> int:

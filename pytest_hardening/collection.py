@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .policy.decision import Decision, decide
 from .reports.message import message, with_fix
 
 __all__ = [
+    "MAKE_ITEM",
     "PROPERTY",
     "UNJUDGED",
     "ArtifactCollector",
@@ -63,11 +64,8 @@ class ArtifactCollector(pytest.Collector):
                 return [ProblemItem.from_parent(self, name="artifact", reason=next(iter(reasons.values())))]
             reason = f"none of the required checks applies to a file of kind {kind.value} ({', '.join(reasons)})"
             return [UnjudgedItem.from_parent(self, name="artifact", reason=reason)]
-        return [
-            CheckItem.from_parent(self, name=check, artifact=self.artifact)
-            for check, reason in reasons.items()
-            if not reason
-        ]
+        make = self.config.stash.get(MAKE_ITEM, _check_item)
+        return [make(self, check) for check, reason in reasons.items() if not reason]
 
 
 class ProblemCollector(pytest.Collector):
@@ -158,12 +156,26 @@ class CheckItem(_HardeningItem):
             raise ArtifactError(f"{entry.path}: {entry.error}")
         verdict = report.verdict(self.check)
         self.note(entry, verdict, list(_member_entries(report, self.check)))
-        decision = decide(verdict.outcome, strict=gate.settings.strict)
+        self.settle(report, verdict)
+
+    def settle(self, report: Report, verdict: Verdict) -> None:
+        """Fail or skip the item, as the policy says."""
+        entry = report.artifact
+        decision = decide(verdict.outcome, strict=self.config.stash[GATE].settings.strict)
         if decision is Decision.REJECTED:
             raise NotHardened(message(entry.path, verdict))
         if decision is not Decision.ACCEPTED:
             word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
             pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
+
+
+def _check_item(parent: ArtifactCollector, check: str) -> CheckItem:
+    item: CheckItem = CheckItem.from_parent(parent, name=check, artifact=parent.artifact)
+    return item
+
+
+#: What makes the item of a check in this session, where it is not a plain `CheckItem`.
+MAKE_ITEM = pytest.StashKey[Callable[[ArtifactCollector, str], CheckItem]]()
 
 
 def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["ArtifactError", "BuildError", "HardeningError", "NotHardened", "PolicyError", "ToolchainError"]
+__all__ = [
+    "ArtifactError",
+    "BuildError",
+    "ComparisonError",
+    "HardeningError",
+    "NotHardened",
+    "PolicyError",
+    "ToolchainError",
+]
 
 
 class HardeningError(Exception):
@@ -20,6 +28,10 @@ class PolicyError(HardeningError):
     """A profile, a parameter or an option is wrong; the message names the key and the nearest valid name."""
 
 
+class ComparisonError(HardeningError):
+    """Two builds cannot be compared: a report is damaged or of another version, or they have nothing in common."""
+
+
 class ToolchainError(HardeningError):
     """A compiler or build tool that was asked for is missing; the message says how to get it."""
 
@@ -33,5 +45,5 @@ class NotHardened(AssertionError):  # noqa: N818 - the name is read in front of 
 
 
 # pytest prints module and name in front of the message: the public place is the shorter one
-for _class in (HardeningError, ArtifactError, PolicyError, ToolchainError, BuildError, NotHardened):
+for _class in (HardeningError, ArtifactError, ComparisonError, PolicyError, ToolchainError, BuildError, NotHardened):
     _class.__module__ = "pytest_hardening"

@@ -26,6 +26,7 @@ class Settings:
     strict: whether unknown fails.
     objects: whether object files found in folders are judged.
     debug_roots: folders in which the debug files of stripped files are looked for, absolute.
+    compare: the build, or the report of it, that `paths` are compared with, absolute, or None.
     """
 
     paths: tuple[str, ...]
@@ -37,6 +38,7 @@ class Settings:
     strict: bool
     objects: bool
     debug_roots: tuple[str, ...] = ()
+    compare: str | None = None
 
     @property
     def active(self) -> bool:
@@ -84,6 +86,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--hardening-report", metavar="FILE", help="write all verdicts to this JSON file")
     group.addoption(
+        "--hardening-compare",
+        metavar="OLD",
+        help="fail only where something was lost against this build: a folder, a file or a JSON report",
+    )
+    group.addoption(
         "--hardening-strict", action="store_true", default=None, help="fail where a file does not tell (unknown)"
     )
     group.addoption(
@@ -101,6 +108,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default="recommended")
     parser.addini("hardening_checks", "require only these checks", type="args", default=[])
     parser.addini("hardening_report", "JSON file to write all verdicts to", default="")
+    parser.addini("hardening_compare", "build or JSON report to compare with", default="")
     parser.addini("hardening_strict", "fail where a file does not tell", type="bool", default=False)
     parser.addini("hardening_objects", "also judge object files found in folders", type="bool", default=False)
     parser.addini(
@@ -129,6 +137,8 @@ def _read(config: pytest.Config) -> Settings:
     report = config.getoption("hardening_report")
     if report and not paths and not named:
         raise pytest.UsageError("--hardening-report FILE needs --hardening PATH: nothing is judged without it")
+    if config.getoption("hardening_compare") and not paths and not named:
+        raise pytest.UsageError("--hardening-compare OLD needs --hardening NEW: nothing is judged without it")
     folder = here
     if report is None:
         report, folder = config.getini("hardening_report"), str(config.rootpath)
@@ -142,7 +152,15 @@ def _read(config: pytest.Config) -> Settings:
         strict=bool(_flag(config, "hardening_strict")),
         objects=bool(_flag(config, "hardening_objects")),
         debug_roots=tuple(_debug_roots(config, here)),
+        compare=_compare(config, here),
     )
+
+
+def _compare(config: pytest.Config, here: str) -> str | None:
+    old, folder = config.getoption("hardening_compare"), here
+    if old is None:
+        old, folder = config.getini("hardening_compare"), str(config.rootpath)
+    return os.path.join(folder, old) if old else None
 
 
 def _debug_roots(config: pytest.Config, here: str) -> Iterator[str]:

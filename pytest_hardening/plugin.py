@@ -28,12 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not settings_of(config).active:
         return
-    from .errors import PolicyError
+    from .errors import ComparisonError, PolicyError
     from .gate import GATE, Gate
 
     try:
         config.stash[GATE] = Gate(config)
-    except PolicyError as error:
+        if settings_of(config).compare is not None:
+            from .comparison import COMPARING, Comparing
+
+            config.stash[COMPARING] = Comparing(config)
+            config.pluginmanager.register(config.stash[COMPARING], "hardening-comparison")
+    except (ComparisonError, PolicyError) as error:
         raise pytest.UsageError(f"hardening: {error}") from None
     if not hasattr(config, "workerinput"):
         from .summary import Gatherer

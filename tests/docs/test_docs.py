@@ -37,7 +37,8 @@ def blocks(language: str) -> list[object]:
 
 @pytest.fixture
 def project(tmp_path: Path, sample_project: SampleProject, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a build folder: the sample project, its PROGRAM linked without -z now."""
+    """A project with a build folder: the sample project, its PROGRAM linked without -z now; and the last release."""
+    shutil.copytree(sample_project(), tmp_path / "release")
     build = tmp_path / "build"
     shutil.copytree(sample_project(), build)
     shutil.copy(sample_project(break_="bind-now") / "PROGRAM", build)
