@@ -1,4 +1,4 @@
-"""`python -m pytest_hardening`: inspect files, explain checks."""
+"""`python -m pytest_hardening`: inspect files, explain checks, print the schema of policy files."""
 
 from __future__ import annotations
 
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
     explain.add_argument("--all", action="store_true", help="the pages of all checks, in Markdown")
     explain.set_defaults(run=_explain)
+    schema = commands.add_parser("schema", help="print the JSON Schema of hardening.toml")
+    schema.add_argument("--profile", action="store_true", help="of profile files instead")
+    schema.set_defaults(run=_schema)
     return parser
 
 
@@ -106,16 +109,16 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
     from .artifacts.discovery import counted, discover
-    from .engine import Requests, judge, requests_of
+    from .engine import Demanding, Requests, judge, requests_of
 
-    requests: Requests
+    requests: Requests | Demanding
     if options.profile is None:
         requests = requests_of(options.check)
     else:
         from .policy.profile import load_profile
 
         profile = load_profile(options.profile)
-        requests = (profile if options.check is None else profile.narrowed(options.check)).checks
+        requests = profile if options.check is None else profile.narrowed(options.check)
     for root in options.debug_root:
         if not os.path.isdir(root):
             raise PolicyError(f"--debug-root needs a folder: {root!r} is none")
@@ -149,6 +152,13 @@ def _explain(options: argparse.Namespace) -> int:
             print(f"{name:20}{get_check(name).manual().splitlines()[0]}")
         return 0
     print(manual_page(get_check(options.check)), end="")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from .policy.schema import policy_schema, profile_schema, written
+
+    print(written(profile_schema() if options.profile else policy_schema()), end="")
     return 0
 
 
