@@ -1,4 +1,4 @@
-"""`python -m pytest_hardening`: inspect files, compare builds, explain checks."""
+"""`python -m pytest_hardening`: inspect files, compare builds, explain checks, print the schema of policy files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ComparisonError, PolicyError
 from .model import ArtifactReport, Kind, Outcome
 
 if TYPE_CHECKING:
-    from .engine import Requests
+    from .engine import Demanding, Requests
 
 __all__ = ["main"]
 
@@ -109,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
     explain.add_argument("--all", action="store_true", help="the pages of all checks, in Markdown")
     explain.set_defaults(run=_explain)
+    schema = commands.add_parser("schema", help="print the JSON Schema of hardening.toml")
+    schema.add_argument("--profile", action="store_true", help="of profile files instead")
+    schema.set_defaults(run=_schema)
     return parser
 
 
@@ -140,7 +143,7 @@ def _inspect(options: argparse.Namespace) -> int:
     return worst
 
 
-def _requests(options: argparse.Namespace) -> Requests:
+def _requests(options: argparse.Namespace) -> Requests | Demanding:
     """The checks that --check and --profile ask for; --debug-root must be a folder."""
     from .engine import requests_of
 
@@ -152,7 +155,7 @@ def _requests(options: argparse.Namespace) -> Requests:
     from .policy.profile import load_profile
 
     profile = load_profile(options.profile)
-    return (profile if options.check is None else profile.narrowed(options.check)).checks
+    return profile if options.check is None else profile.narrowed(options.check)
 
 
 def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
@@ -215,6 +218,13 @@ def _explain(options: argparse.Namespace) -> int:
             print(f"{name:20}{get_check(name).manual().splitlines()[0]}")
         return 0
     print(manual_page(get_check(options.check)), end="")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from .policy.schema import policy_schema, profile_schema, written
+
+    print(written(profile_schema() if options.profile else policy_schema()), end="")
     return 0
 
 

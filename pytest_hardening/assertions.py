@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ArtifactError, NotHardened, PolicyError
-from .model import Artifact, Outcome, Report, Verdict
+from .model import Artifact, ArtifactReport, Outcome, Report, Verdict
 
 if TYPE_CHECKING:
     from .policy.profile import Profile
@@ -143,11 +143,14 @@ def assert_hardened(
     return require(path, rules, unknown=unknown)
 
 
-def require(path: Subject, profile: Profile, *, unknown: OnUnknown, debug_roots: tuple[str, ...] = ()) -> Report:
-    """What `assert_hardened` does, for a profile that is loaded."""
+def require(
+    path: Subject, profile: Profile, *, unknown: OnUnknown | None = None, debug_roots: tuple[str, ...] = ()
+) -> Report:
+    """What `assert_hardened` does, for a profile that is loaded; without `unknown` the profile says what that does."""
     __tracebackhide__ = True
-    report = _inspect(path, profile.checks, debug_roots)
-    rejected = [verdict for verdict in report.artifact.verdicts if _rejects(verdict, unknown)]
+    report = _inspect(path, profile, debug_roots)
+    entry = report.artifact
+    rejected = [v for v in entry.verdicts if _rejects(v, unknown or _on_unknown(entry, v.check))]
     if rejected:
         names = ", ".join(verdict.check for verdict in rejected)
         head = f"{report.artifact.path}: not hardened as {profile.name} requires: {names}"
@@ -165,7 +168,13 @@ def _assert(path: Subject, check: str, unknown: OnUnknown, **parameters: Any) ->
     return verdict
 
 
-def _inspect(path: Subject, checks: Mapping[str, Mapping[str, Any]], debug_roots: tuple[str, ...] = ()) -> Report:
+def _on_unknown(entry: ArtifactReport, check: str) -> OnUnknown:
+    return "fail" if entry.unknown.get(check) == "fail" else "ignore"
+
+
+def _inspect(
+    path: Subject, checks: Mapping[str, Mapping[str, Any]] | Profile, debug_roots: tuple[str, ...] = ()
+) -> Report:
     __tracebackhide__ = True
     from .engine import inspect
 

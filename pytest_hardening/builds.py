@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from .artifacts.discovery import Discovery, discover
 from .artifacts.names import shown
 from .compare.records import Build
-from .engine import Requests, judge
+from .engine import Demanding, Requests, judge
 from .errors import ComparisonError
 from .model import ArtifactReport, Kind
 from .reports.reading import read_document
@@ -16,7 +16,9 @@ from .reports.reading import read_document
 __all__ = ["build_at", "found_at", "is_report"]
 
 
-def build_at(path: str, requests: Requests, *, objects: bool = False, debug_roots: tuple[str, ...] = ()) -> Build:
+def build_at(
+    path: str, requests: Requests | Demanding, *, objects: bool = False, debug_roots: tuple[str, ...] = ()
+) -> Build:
     """The build at a path, every file of it judged; of a JSON report the verdicts that stand in it.
 
     Other sources of reports need no more than `Build.of`.
@@ -31,7 +33,8 @@ def build_at(path: str, requests: Requests, *, objects: bool = False, debug_root
     ComparisonError: there is nothing at the path, or no report that can be read. The message does not repeat the path.
     """
     if is_report(path):
-        return Build.of(shown(path), _report_entries(path), requests.keys())
+        names = requests if isinstance(requests, Mapping) else requests.checks
+        return Build.of(shown(path), _report_entries(path), names)
     found = found_at(path, objects=objects)
     return Build.of(shown(path), _judged(found, requests, debug_roots), single=os.path.isfile(path))
 
@@ -75,7 +78,7 @@ def found_at(path: str, *, objects: bool = False) -> Discovery:
     return found
 
 
-def _judged(found: Discovery, requests: Requests, debug_roots: tuple[str, ...]) -> Iterator[ArtifactReport]:
+def _judged(found: Discovery, requests: Requests | Demanding, debug_roots: tuple[str, ...]) -> Iterator[ArtifactReport]:
     for name, reason in found.problems:
         yield ArtifactReport(name, None, Kind.NOT_ELF, "", reason)
     for artifact in found.artifacts:

@@ -18,12 +18,14 @@ from .engine import kind_of
 from .errors import ArtifactError, NotHardened
 from .gate import GATE
 from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
-from .policy.decision import Decision, decide
+from .policy.decision import Decision, Ruling, rule
+from .reports.document import with_decision
 from .reports.message import message, with_fix
 
 __all__ = [
     "MAKE_ITEM",
     "PROPERTY",
+    "RULING",
     "UNJUDGED",
     "ArtifactCollector",
     "CheckItem",
@@ -38,6 +40,8 @@ __all__ = [
 
 #: The user property that carries a verdict from a worker to the controller, as JSON.
 PROPERTY = "hardening_verdict"
+#: The user property that carries what waivers and the baseline made of a verdict, as JSON.
+RULING = "hardening_ruling"
 #: The user property that says why no required check applies to a file that the user named.
 UNJUDGED = "hardening_unjudged"
 
@@ -58,7 +62,8 @@ class ArtifactCollector(pytest.Collector):
         except ArtifactError as error:
             return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
         judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
-        reasons = {check: get_check(check).why_not_kind(judged_as) for check in gate.profile.checks}
+        required = gate.profile_of(self.artifact, kind).checks
+        reasons = {check: get_check(check).why_not_kind(judged_as) for check in required}
         if self.named and all(reasons.values()):
             if all(get_check(check).why_not_kind(judged_as) for check in CHECK_NAMES):
                 return [ProblemItem.from_parent(self, name="artifact", reason=next(iter(reasons.values())))]
@@ -104,12 +109,9 @@ class _HardeningItem(pytest.Item):
             return shown
         return super().repr_failure(excinfo, style)
 
-    def note(self, entry: ArtifactReport, verdict: Verdict | None, members: list[dict[str, Any]]) -> None:
+    def note(self, entry: ArtifactReport, verdicts: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
         """Attach the verdict to the report; user properties cross xdist workers and land in JUnit XML."""
-        data = {**entry.to_json(), "verdicts": [verdict.to_json()] if verdict else [], "members": members}
-        if verdict is not None:
-            self.user_properties.append(("hardening_outcome", verdict.outcome.value))
-            self.user_properties.append(("hardening_summary", verdict.summary))
+        data = {**entry.to_json(), "verdicts": verdicts, "members": members}
         self.user_properties.append((PROPERTY, json.dumps(data)))
 
 
@@ -122,7 +124,7 @@ class ProblemItem(_HardeningItem):
 
     def runtest(self) -> None:
         path = self.parent.name if self.parent is not None else ""
-        self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), None, [])
+        self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), [], [])
         raise ArtifactError(f"{path}: {self.reason}")
 
 
@@ -135,6 +137,7 @@ class UnjudgedItem(_HardeningItem):
 
     def runtest(self) -> None:
         self.user_properties.append(("hardening_outcome", Outcome.NOT_APPLICABLE.value))
+        self.user_properties.append(("hardening_decision", Decision.SKIPPED.value))
         self.user_properties.append((UNJUDGED, self.reason))
         pytest.skip(f"not applicable: {self.reason}")
 
@@ -152,21 +155,38 @@ class CheckItem(_HardeningItem):
         report = gate.report(self.artifact)
         entry = report.artifact
         if entry.error is not None:
-            self.note(entry, None, [member.to_json() for member in report.members if member.error is not None])
+            self.note(entry, [], [member.to_json() for member in report.members if member.error is not None])
             raise ArtifactError(f"{entry.path}: {entry.error}")
         verdict = report.verdict(self.check)
-        self.note(entry, verdict, list(_member_entries(report, self.check)))
         self.settle(report, verdict)
 
     def settle(self, report: Report, verdict: Verdict) -> None:
         """Fail or skip the item, as the policy says."""
-        entry = report.artifact
-        decision = decide(verdict.outcome, strict=self.config.stash[GATE].settings.strict)
-        if decision is Decision.REJECTED:
-            raise NotHardened(message(entry.path, verdict))
-        if decision is not Decision.ACCEPTED:
-            word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
-            pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
+        ruling = rule(report, self.check, self.config.stash[GATE].acceptance)
+        self._note_ruling(report.artifact.path, verdict, ruling)
+        self.note_verdict(report, with_decision(verdict, ruling))
+        if ruling.decision is Decision.ACCEPTED:
+            return
+        if ruling.decision in (Decision.WAIVED, Decision.KNOWN):
+            word = "waived: " if ruling.decision is Decision.WAIVED else ""
+            pytest.xfail(word + "; ".join(ruling.notes))  # with --runxfail it returns
+        if ruling.decision in (Decision.REJECTED, Decision.WAIVED, Decision.KNOWN):
+            culprits = ruling.culprits if ruling.is_part else ()
+            raise NotHardened(message(report.artifact.path, verdict, ruling.notes, culprits))
+        word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
+        pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
+
+    def note_verdict(self, report: Report, verdict: dict[str, Any]) -> None:
+        """Attach a verdict, in its JSON form, with those of the members."""
+        self.note(report.artifact, [verdict], list(_member_entries(report, self.check)))
+
+    def _note_ruling(self, path: str, verdict: Verdict, ruling: Ruling) -> None:
+        self.user_properties.append(("hardening_outcome", verdict.outcome.value))
+        self.user_properties.append(("hardening_summary", verdict.summary))
+        self.user_properties.append(("hardening_decision", ruling.decision.value))
+        if ruling.notes:
+            self.user_properties.append(("hardening_reason", "; ".join(ruling.notes)))
+        self.user_properties.append((RULING, json.dumps({"path": path, "check": verdict.check, **ruling.to_json()})))
 
 
 def _check_item(parent: ArtifactCollector, check: str) -> CheckItem:
@@ -211,9 +231,17 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     base = os.path.realpath(session.config.rootpath)
     found = discover(paths, objects=gate.settings.objects, base=base)
     gate.left_out = Counter(found.left_out)
+    excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
+    if excluded:
+        gate.left_out[f"files that {gate.policy.file} excludes"] = len(excluded)
+    if excluded and len(excluded) == len(found.artifacts):
+        reason = f"{gate.policy.file} excludes everything in it, so nothing would be judged"
+        return _problems(session, [*((display(path, base), reason) for path in paths), *found.problems])
     named = {os.path.realpath(path) for path in paths if os.path.isfile(path)}
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
+        if artifact in excluded:
+            continue
         is_named = artifact.path in named
         collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact, named=is_named))
         if not collected:
@@ -228,7 +256,7 @@ def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[p
         return []
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
-    reason = f"nothing in it that the required checks apply to ({', '.join(gate.profile.checks)})"
+    reason = f"nothing in it that the required checks apply to ({', '.join(gate.policy.checks)})"
     paths = (*(() if gate.settings.picked else gate.settings.paths), *sorted(gate.settings.named))
     return _problems(session, ((display(path, base), reason) for path in paths))
 

@@ -80,7 +80,7 @@ class Comparing:
 
     def _read(self, path: str) -> tuple[_Old, bool]:
         if is_report(path):
-            return _Old(build_at(path, self._gate.profile.checks), {}), False
+            return _Old(build_at(path, self._gate.profile), {}), False
         found = found_at(path, objects=self._gate.settings.objects)
         for name, reason in found.problems:
             raise ComparisonError(f"{name}: {reason}")
@@ -113,6 +113,8 @@ class Comparing:
         if match is None or not self._old.was_judged(match.old, check):
             item = CheckItem.from_parent(parent, name=check, artifact=parent.artifact)
         else:
+            if match.old in self._old.artifacts:
+                self._gate.judge_alike(self._old.artifacts[match.old], parent.artifact)
             item = ComparedItem.from_parent(
                 parent, name=f"keeps-{check}", artifact=parent.artifact, check=check, was=match.old
             )
@@ -128,7 +130,7 @@ class Comparing:
         if not self._pairs:
             reason = "no file of it is in the new build: nothing to compare"
             items += _LossCollector.from_parent(session, name=self.name, nodeid=self.name, reason=reason).collect()
-        elif self._gate.settings.strict:
+        elif self._gate.settings.strict.value:
             for path in self._removed():
                 node_id = path.replace("::", r":\x3a")
                 reason = f"removed: it is in {self.name} only"
@@ -200,12 +202,15 @@ class ComparedItem(CheckItem):
 
     def settle(self, report: Report, verdict: Verdict) -> None:
         """Fail the item where something was lost, whatever the policy says."""
+        self.user_properties.append(("hardening_outcome", verdict.outcome.value))
+        self.user_properties.append(("hardening_summary", verdict.summary))
+        self.note_verdict(report, verdict.to_json())
         (record,) = records_of(report.artifacts, {self.check}).values()
         compared = compare_files(self.config.stash[COMPARING].old_record(self.was), record)
         if compared.problem is not None:
             raise ArtifactError(printable(f"{self.artifact.display}: {compared.problem}"))
         self._note_changes(compared.changes, verdict)
-        strict = self.config.stash[GATE].settings.strict
+        strict = self.config.stash[GATE].settings.strict.value
         bad = {Effect.LOST, Effect.UNPROVABLE} if strict else {Effect.LOST}
         losses = [change for change in compared.changes if change.effect in bad]
         if losses:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 from .artifacts.archive import ArchiveMember, is_archive, members, open_member
 from .artifacts.discovery import artifact_at
@@ -15,15 +17,46 @@ from .elf.debug_files import debug_folders
 from .elf.reader import ElfReader
 from .elf.source import Source
 from .errors import ArtifactError
-from .model import Artifact, ArtifactReport, Kind, Report, Verdict
+from .model import Artifact, ArtifactReport, Kind, OnUnknown, Outcome, Report, Verdict
+from .policy.target import Demands, Target
 
-__all__ = ["Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_of"]
+__all__ = ["NOT_DEMANDED", "Demanding", "Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_of"]
 
 #: The checks to run, each with all its parameters.
 Requests = Mapping[str, Mapping[str, Any]]
 
+#: How the summary of a verdict begins whose check is not demanded of its target; the reason follows.
+NOT_DEMANDED = "not demanded: "
 _NO_MEMBERS = "an ar archive without members"
 _BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
+_STRICTEST_FIRST: tuple[OnUnknown, ...] = ("fail", "warn", "ignore")
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """Who says what is demanded of each target: a profile.
+
+    `checks` are those demanded of any target, in the order of the verdicts.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def checks(self) -> Requests: ...
+
+    def demands(self, target: Target) -> Demands: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Everywhere:
+    """The same demanded of every target."""
+
+    checks: Requests
+    name: str = ""
+
+    def demands(self, target: Target) -> Demands:
+        return Demands(self.checks)
 
 
 def requests_of(checks: Mapping[str, Mapping[str, Any]] | Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -50,14 +83,17 @@ def requests_of(checks: Mapping[str, Mapping[str, Any]] | Iterable[str] | None =
 
 
 def inspect(
-    path: str | os.PathLike[str], checks: Requests | Iterable[str] | None = None, debug_roots: tuple[str, ...] = ()
+    path: str | os.PathLike[str],
+    checks: Requests | Demanding | Iterable[str] | None = None,
+    debug_roots: tuple[str, ...] = (),
 ) -> Report:
     """Judge one file.
 
     Parameters
     ----------
     path: an ELF file or a static archive; links are followed.
-    checks: which checks, with which parameters; by default all, with their strictest usual parameters.
+    checks: which checks, with which parameters; by default all, with their strictest usual parameters. Of a
+        profile, what it demands of the file, and of each member of an archive.
     debug_roots: folders in which debug files of stripped files are looked for, besides the file's own; without any,
         no other file is opened.
 
@@ -70,7 +106,8 @@ def inspect(
     ------
     PolicyError: a check or a parameter is unknown.
     """
-    entries = list(judge(artifact_of(path), requests_of(checks), debug_roots))
+    wanted = checks if isinstance(checks, Demanding) else requests_of(checks)
+    entries = list(judge(artifact_of(path), wanted, debug_roots))
     return Report((entries[-1], *entries[:-1]))
 
 
@@ -79,21 +116,28 @@ def artifact_of(path: str | os.PathLike[str]) -> Artifact:
     return path if isinstance(path, Artifact) else artifact_at(os.fspath(path))
 
 
-def judge(artifact: Artifact, requests: Requests, debug_roots: tuple[str, ...] = ()) -> Iterator[ArtifactReport]:
+def judge(
+    artifact: Artifact, wanted: Requests | Demanding, debug_roots: tuple[str, ...] = ()
+) -> Iterator[ArtifactReport]:
     """The members of a static archive one by one, and last the artifact itself.
 
     Members come first so that an archive's verdict needs no memory of theirs.
+
+    Parameters
+    ----------
+    wanted: the checks with all their parameters, or who says what is demanded of each target.
     """
+    demanding = wanted if isinstance(wanted, Demanding) else _Everywhere(wanted)
     try:
         with Source.open(artifact.path) as source:
             if is_archive(source):
-                yield from _judge_archive(artifact, source, requests)
+                yield from _judge_archive(artifact, source, demanding)
             else:
-                yield _judge_elf(artifact, None, source, requests, debug_folders(artifact.path, debug_roots))
+                yield _judge_elf(artifact, None, source, demanding, debug_folders(artifact.path, debug_roots))
     except ArtifactError as error:
-        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error))
+        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error), profile=demanding.name)
     except Exception as error:
-        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", _unexpected(error))
+        yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", _unexpected(error), profile=demanding.name)
 
 
 def kind_of(artifact: Artifact) -> Kind:
@@ -118,14 +162,15 @@ def kind_of(artifact: Artifact) -> Kind:
         raise ArtifactError(_unexpected(error)) from error
 
 
-def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> Iterator[ArtifactReport]:
+def _judge_archive(artifact: Artifact, source: Source, demanding: Demanding) -> Iterator[ArtifactReport]:
     listed = members(source, artifact.path)
-    summaries = {name: Summary(name) for name in requests}
+    summaries = {name: Summary(name) for name in demanding.checks}
+    on_unknown: dict[str, OnUnknown] = {}
     machines: set[str] = set()
     broken: list[str] = []
     elf_members = 0
     for member in listed:
-        entry = _judge_member(artifact, source, member, requests)
+        entry = _judge_member(artifact, source, member, demanding)
         elf_members += entry.kind is not Kind.NOT_ELF
         if entry.error is not None:
             broken.append(f"{member.name}: {entry.error}")
@@ -133,6 +178,8 @@ def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> It
             machines.add(entry.machine)
         for verdict in entry.verdicts:
             summaries[verdict.check].add(member.name, verdict)
+            if verdict.outcome is Outcome.UNKNOWN:
+                on_unknown[verdict.check] = _stricter(on_unknown.get(verdict.check), entry.unknown.get(verdict.check))
         yield entry
     machine = machines.pop() if len(machines) == 1 else ""
     error = None
@@ -142,33 +189,50 @@ def _judge_archive(artifact: Artifact, source: Source, requests: Requests) -> It
         more = f" (and {len(broken) - 1} more members)" if len(broken) > 1 else ""
         error = f"member {broken[0]}{more}"
     verdicts = () if error else tuple(summary.verdict() for summary in summaries.values())
-    yield ArtifactReport(artifact.display, None, Kind.ARCHIVE, machine, error, verdicts)
+    yield ArtifactReport(artifact.display, None, Kind.ARCHIVE, machine, error, verdicts, demanding.name, on_unknown)
 
 
-def _judge_member(artifact: Artifact, source: Source, member: ArchiveMember, requests: Requests) -> ArtifactReport:
+def _stricter(one: OnUnknown | None, other: OnUnknown | None) -> OnUnknown:
+    return next((name for name in _STRICTEST_FIRST if name in (one, other)), "warn")
+
+
+def _judge_member(artifact: Artifact, source: Source, member: ArchiveMember, demanding: Demanding) -> ArtifactReport:
     try:
         with open_member(source, member) as content:
-            return _judge_elf(artifact, member.name, content, requests)
+            return _judge_elf(artifact, member.name, content, demanding)
     except ArtifactError as error:
-        return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", str(error))
+        return ArtifactReport(artifact.display, member.name, Kind.NOT_ELF, "", str(error), profile=demanding.name)
 
 
 def _judge_elf(
-    artifact: Artifact, member: str | None, source: Source, requests: Requests, folders: tuple[str, ...] = ()
+    artifact: Artifact, member: str | None, source: Source, demanding: Demanding, folders: tuple[str, ...] = ()
 ) -> ArtifactReport:
-    if _is_bitcode(source):
-        verdicts = tuple(_of_bitcode(get_check(name), parameters) for name, parameters in requests.items())
-        return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts)
-    kind, machine = Kind.NOT_ELF, ""
+    kind, machine, name = Kind.NOT_ELF, "", demanding.name
     try:
+        if _is_bitcode(source):
+            demands = demanding.demands(Target(Kind.OBJECT, "", None, member is not None))
+            verdicts = _verdicts(demanding, demands, _of_bitcode)
+            return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts, name, demands.unknown)
         with ElfReader(source, member or os.path.basename(artifact.path), artifact.build_root, folders) as reader:
             kind, machine = reader.facts.kind, reader.facts.machine.name
-            verdicts = tuple(_evaluate(reader, get_check(name), parameters) for name, parameters in requests.items())
+            demands = demanding.demands(Target(kind, machine, reader.facts.libc, member is not None))
+            verdicts = _verdicts(demanding, demands, partial(_evaluate, reader))
     except ArtifactError as error:
-        return ArtifactReport(artifact.display, member, kind, machine, str(error))
+        return ArtifactReport(artifact.display, member, kind, machine, str(error), profile=name)
     except Exception as error:
-        return ArtifactReport(artifact.display, member, kind, machine, _unexpected(error))
-    return ArtifactReport(artifact.display, member, kind, machine, None, verdicts)
+        return ArtifactReport(artifact.display, member, kind, machine, _unexpected(error), profile=name)
+    return ArtifactReport(artifact.display, member, kind, machine, None, verdicts, name, demands.unknown)
+
+
+def _verdicts(
+    demanding: Demanding, demands: Demands, evaluate: Callable[[Check, Mapping[str, Any]], Verdict]
+) -> tuple[Verdict, ...]:
+    return tuple(
+        evaluate(get_check(name), demands.requests[name])
+        if name in demands.requests
+        else get_check(name).not_applicable(NOT_DEMANDED + demands.dropped[name])
+        for name in demanding.checks
+    )
 
 
 def _is_bitcode(source: Source) -> bool:

@@ -8,45 +8,76 @@ from collections.abc import Iterable
 
 import pytest
 
-from .assertions import OnUnknown, require
-from .engine import inspect, judge
-from .model import Artifact, Report
+from .artifacts.names import display
+from .assertions import require
+from .engine import artifact_of, inspect, judge, kind_of
+from .errors import ArtifactError
+from .model import Artifact, Kind, Report
 from .options import Settings, settings_of
-from .policy.profile import Profile, load_profile
+from .policy.acceptance import acceptance_of
+from .policy.policy import Policy, load_policy
+from .policy.profile import Profile
 
-__all__ = ["GATE", "Gate", "Hardening"]
+__all__ = ["GATE", "Gate", "Hardening", "policy_of"]
 
 _KEPT = 32
+_POLICY = pytest.StashKey[Policy]()
 
 
-class Hardening:
-    """Profile and settings in force, for tests: the value of the fixture `hardening`.
+def policy_of(config: pytest.Config) -> Policy:
+    """The policy in force.
 
     Raises
     ------
-    PolicyError: the profile or a check is unknown.
+    PolicyError: the policy file, a profile or an option is wrong.
+    """
+    if _POLICY not in config.stash:
+        settings = settings_of(config)
+        config.stash[_POLICY] = load_policy(str(config.rootpath), settings.profile, settings.strict, settings.checks)
+    return config.stash[_POLICY]
+
+
+class Hardening:
+    """Policy and settings in force, for tests: the value of the fixture `hardening`.
+
+    Parameters
+    ----------
+    profile: what is required of artifacts that no rule of the policy matches.
+
+    Raises
+    ------
+    PolicyError: the policy file, a profile or an option is wrong.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.settings: Settings = settings_of(config)
-        profile = load_profile(self.settings.profile)
-        self.profile: Profile = profile.narrowed(self.settings.checks) if self.settings.checks else profile
+        self.policy: Policy = policy_of(config)
+        self.profile: Profile = self.policy.profile
+        self._base = os.path.realpath(config.rootpath)
+
+    def profile_of(self, artifact: Artifact, kind: Kind | None = None) -> Profile:
+        """What is required of an artifact; its kind is read where it is not given."""
+        if kind is None:
+            try:
+                kind = kind_of(artifact)
+            except ArtifactError:
+                kind = Kind.NOT_ELF
+        return self.policy.for_artifact(display(artifact.path, self._base), kind)
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""
-        return inspect(path, self.profile.checks, self.settings.debug_roots)
+        return inspect(path, self.profile_of(artifact_of(path)), self.settings.debug_roots)
 
     def check(self, path: str | os.PathLike[str]) -> Report:
-        """Like `inspect`, and raise NotHardened unless the gate would let the file through.
+        """Like `inspect`, and raise NotHardened unless the file has what is required; of waivers only items know.
 
         Raises
         ------
-        NotHardened: a required check fails (with --hardening-strict also: is unknown).
+        NotHardened: a required check fails, or is unknown where the policy makes that a failure.
         ArtifactError: the file cannot be judged.
         """
         __tracebackhide__ = True
-        unknown: OnUnknown = "fail" if self.settings.strict else "ignore"
-        return require(path, self.profile, unknown=unknown, debug_roots=self.settings.debug_roots)
+        return require(path, self.profile_of(artifact_of(path)), debug_roots=self.settings.debug_roots)
 
 
 class Gate(Hardening):
@@ -54,9 +85,27 @@ class Gate(Hardening):
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
+        self.acceptance = acceptance_of(self.policy, self.settings.baseline, update=self.settings.update_baseline)
+        self.concerned: Counter[int] = Counter()
         self.left_out: Counter[str] = Counter()
+        self._profiles: dict[Artifact, Profile] = {}
         self._selected: dict[Artifact, list[str]] = {}
         self._reports: OrderedDict[Artifact, Report] = OrderedDict()
+
+    def profile_of(self, artifact: Artifact, kind: Kind | None = None) -> Profile:
+        """What is required of an artifact; asked once, so that its headers are not read again."""
+        if artifact not in self._profiles:
+            self._profiles[artifact] = super().profile_of(artifact, kind)
+        return self._profiles[artifact]
+
+    def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
+        """Require of an artifact what is required of another one, wherever it lies."""
+        self._profiles[artifact] = self.profile_of(other)
+
+    def note_collected(self, items: Iterable[tuple[Artifact, str]]) -> None:
+        """Count the items that each waiver is about, before any is deselected."""
+        for artifact, check in items:
+            self.concerned.update(self.acceptance.concerning(check, artifact.display))
 
     def select(self, items: Iterable[tuple[Artifact, str]]) -> None:
         """Note which checks were left after deselection, so that no other is run."""
@@ -67,9 +116,10 @@ class Gate(Hardening):
         """The verdicts on an artifact; its file is read once for all its items."""
         report = self._reports.get(artifact)
         if report is None:
-            wanted = self._selected.get(artifact, list(self.profile.checks))
-            requests = {name: self.profile.checks[name] for name in self.profile.checks if name in wanted}
-            entries = list(judge(artifact, requests, self.settings.debug_roots))
+            profile = self.profile_of(artifact)
+            wanted = self._selected.get(artifact)
+            wanted_profile = profile if wanted is None else profile.narrowed(wanted)
+            entries = list(judge(artifact, wanted_profile, self.settings.debug_roots))
             report = self._reports[artifact] = Report((entries[-1], *entries[:-1]))
             if len(self._reports) > _KEPT:
                 self._reports.popitem(last=False)

@@ -7,11 +7,13 @@ import os
 import pytest
 
 from .artifacts.discovery import discover
-from .assertions import assert_hardened
+from .assertions import require as require_profile
 from .errors import ArtifactError, NotHardened, PolicyError
+from .gate import Hardening
 from .model import Artifact
 from .options import profile_in, settings_of
 from .policy.arguments import strings
+from .policy.profile import Profile
 
 __all__ = ["NOTHING", "NO_ARTIFACT", "artifacts_of", "require"]
 
@@ -51,17 +53,21 @@ def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> N
 
     Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
     """
-    settings = settings_of(config)
-    profile = marker.kwargs.get("profile")
     try:
-        assert_hardened(
-            artifact,
-            profile=settings.profile if profile is None else profile_in(str(config.rootpath), profile),
-            checks=marker.kwargs.get("checks"),
-            unknown="fail" if settings.strict else "ignore",
-        )
+        require_profile(artifact, _profile(marker, artifact, config), debug_roots=settings_of(config).debug_roots)
     except (NotHardened, ArtifactError, PolicyError) as error:
         reason = str(error)
     else:
         return
     pytest.fail(reason, pytrace=False)  # not in the handler: pytest would show the error twice
+
+
+def _profile(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> Profile:
+    """The profile that the marker names, else what the policy requires of the artifact; of its checks alone."""
+    hardening = Hardening(config)
+    name, checks = marker.kwargs.get("profile"), marker.kwargs.get("checks")
+    if name is None:
+        profile = hardening.profile_of(artifact)
+    else:
+        profile = hardening.policy.with_profile(profile_in(str(config.rootpath), name))
+    return profile if checks is None else profile.narrowed(checks)

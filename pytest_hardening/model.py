@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"]
+
+#: What an unknown verdict does to the gate: it fails, it is shown, or it passes over.
+OnUnknown = Literal["fail", "warn", "ignore"]
 
 
 class Outcome(Enum):
@@ -93,6 +96,8 @@ class Verdict:
     evidence: what was seen, and where.
     culprits: the archive members, units or functions that fall short.
     remedy: which step lacks which flag; empty when there is nothing to mend.
+    rest: what the check would say of the file without its culprits; None where they are not known to be all that falls
+        short, so that nothing can be said of the rest.
     """
 
     check: str
@@ -102,6 +107,7 @@ class Verdict:
     evidence: tuple[Evidence, ...] = ()
     culprits: tuple[str, ...] = ()
     remedy: str = ""
+    rest: Outcome | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -112,6 +118,7 @@ class Verdict:
             "evidence": [item.to_json() for item in self.evidence],
             "culprits": list(self.culprits),
             "remedy": self.remedy,
+            "rest": self.rest.value if self.rest is not None else None,
         }
 
     @classmethod
@@ -124,6 +131,7 @@ class Verdict:
             evidence=tuple(Evidence(**item) for item in data["evidence"]),
             culprits=tuple(data["culprits"]),
             remedy=data["remedy"],
+            rest=Outcome(data["rest"]) if data.get("rest") else None,
         )
 
 
@@ -158,6 +166,9 @@ class ArtifactReport:
     machine: for example "x86-64"; empty where there is none (archives of several machines, files that are not ELF).
     error: why the file could not be judged, or None. A file with an error has no verdicts.
     verdicts: in the order in which the checks were asked for.
+    profile: the name of the profile whose checks were asked for; empty where these were named one by one.
+    unknown: what an unknown verdict of each check does to the gate, as the profile says. Of an archive: the
+        strictest that its unknown members ask for. Does not travel in JSON.
     """
 
     path: str
@@ -166,6 +177,8 @@ class ArtifactReport:
     machine: str
     error: str | None = None
     verdicts: tuple[Verdict, ...] = ()
+    profile: str = ""
+    unknown: Mapping[str, OnUnknown] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -180,6 +193,7 @@ class ArtifactReport:
             "machine": self.machine,
             "error": self.error,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "profile": self.profile or None,
         }
 
     @classmethod
@@ -191,6 +205,7 @@ class ArtifactReport:
             machine=data["machine"],
             error=data["error"],
             verdicts=tuple(Verdict.from_json(item) for item in data["verdicts"]),
+            profile=data.get("profile") or "",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pytest
+
+from .policy.given import COMMAND_LINE, DEFAULT, Given
 
 __all__ = ["SETTINGS", "Settings", "add_options", "profile_in", "settings_of"]
 
@@ -20,25 +22,38 @@ class Settings:
     paths: files, folders and globs to judge, absolute.
     named: ELF files and static archives among pytest's own arguments, absolute; they are judged as well.
     picked: whether one of these is a node id (`build/PROGRAM::bind-now`): then `paths` are not judged.
-    profile: name or file of the profile.
+    profile: name or file of the profile, as the command line or the ini file gives it.
     checks: only these checks; empty for all of the profile.
     report: file to write the JSON document to, absolute, or None.
-    strict: whether unknown fails.
+    strict: whether unknown fails, as the command line or the ini file gives it; the policy file may say otherwise.
     objects: whether object files found in folders are judged.
     debug_roots: folders in which the debug files of stripped files are looked for, absolute.
     compare: the build, or the report of it, that `paths` are compared with, absolute, or None.
+    baseline: file of known failures as the command line or the ini file gives it, absolute.
+    update_baseline: whether the baseline is rewritten.
+    sources: where each of the other settings comes from, by field.
     """
 
     paths: tuple[str, ...]
     named: frozenset[str]
     picked: bool
-    profile: str
+    profile: Given
     checks: tuple[str, ...]
     report: str | None
-    strict: bool
+    strict: Given
     objects: bool
     debug_roots: tuple[str, ...] = ()
     compare: str | None = None
+    baseline: Given = field(default_factory=Given)
+    update_baseline: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def values(self) -> Iterator[tuple[str, object, str]]:
+        """Name, value and source of what is not part of the policy."""
+        for name in ("paths", "checks", "report", "objects", "debug_roots"):
+            if value := getattr(self, name):
+                yield f"hardening_{name}", value, self.sources[name]
 
     @property
     def active(self) -> bool:
@@ -104,12 +119,25 @@ def add_options(parser: pytest.Parser) -> None:
         dest="hardening_debug_roots",
         help="look for the debug files of stripped files here and beside them (repeatable), e.g. /usr/lib/debug",
     )
+    group.addoption("--hardening-baseline", metavar="FILE", help="known failures: only others fail")
+    group.addoption(
+        "--hardening-update-baseline",
+        action="store_true",
+        default=False,
+        help="rewrite the baseline: what fails now is known from now on",
+    )
+    group.addoption(
+        "--hardening-show-policy",
+        action="store_true",
+        help="print what is required, and where each value comes from, and run nothing",
+    )
+    parser.addini("hardening_baseline", "file of known failures, relative to the ini file", default="")
     parser.addini("hardening_paths", "files, folders and globs to judge, relative to the ini file", type="paths")
-    parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default="recommended")
+    parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default=None)
     parser.addini("hardening_checks", "require only these checks", type="args", default=[])
     parser.addini("hardening_report", "JSON file to write all verdicts to", default="")
     parser.addini("hardening_compare", "build or JSON report to compare with", default="")
-    parser.addini("hardening_strict", "fail where a file does not tell", type="bool", default=False)
+    parser.addini("hardening_strict", "fail where a file does not tell", type="bool", default=None)
     parser.addini("hardening_objects", "also judge object files found in folders", type="bool", default=False)
     parser.addini(
         "hardening_debug_root", "folders with the debug files of stripped files, relative to the ini file", type="paths"
@@ -139,6 +167,8 @@ def _read(config: pytest.Config) -> Settings:
         raise pytest.UsageError("--hardening-report FILE needs --hardening PATH: nothing is judged without it")
     if config.getoption("hardening_compare") and not paths and not named:
         raise pytest.UsageError("--hardening-compare OLD needs --hardening NEW: nothing is judged without it")
+    if config.getoption("hardening_update_baseline") and not paths and not named:
+        raise pytest.UsageError("--hardening-update-baseline needs --hardening PATH: nothing is judged without it")
     folder = here
     if report is None:
         report, folder = config.getini("hardening_report"), str(config.rootpath)
@@ -149,10 +179,19 @@ def _read(config: pytest.Config) -> Settings:
         profile=_profile(config, here),
         checks=tuple(config.getoption("hardening_checks") or config.getini("hardening_checks")),
         report=os.path.join(folder, report) if report else None,
-        strict=bool(_flag(config, "hardening_strict")),
+        strict=_strict(config),
         objects=bool(_flag(config, "hardening_objects")),
         debug_roots=tuple(_debug_roots(config, here)),
         compare=_compare(config, here),
+        baseline=_baseline(config, here),
+        update_baseline=bool(config.getoption("hardening_update_baseline")),
+        sources={
+            "paths": _source(config, "hardening_paths", bool(paths)),
+            "checks": _source(config, "hardening_checks", bool(config.getini("hardening_checks"))),
+            "report": _source(config, "hardening_report", bool(report)),
+            "objects": _source(config, "hardening_objects", bool(config.getini("hardening_objects"))),
+            "debug_roots": _source(config, "hardening_debug_roots", bool(config.getini("hardening_debug_root"))),
+        },
     )
 
 
@@ -161,6 +200,17 @@ def _compare(config: pytest.Config, here: str) -> str | None:
     if old is None:
         old, folder = config.getini("hardening_compare"), str(config.rootpath)
     return os.path.join(folder, old) if old else None
+
+
+def _source(config: pytest.Config, option: str, is_in_ini: bool) -> str:
+    """Where an option's value comes from."""
+    if config.getoption(option):
+        return COMMAND_LINE
+    return _ini_name(config) if is_in_ini else DEFAULT
+
+
+def _ini_name(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath is not None else "ini option"
 
 
 def _debug_roots(config: pytest.Config, here: str) -> Iterator[str]:
@@ -176,7 +226,14 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
     """pytest looks for its ini file before it knows our options, and takes the path in `--hardening PATH` for a test
     path: with one outside the project it may look elsewhere, and a profile set in the ini file would be ignored.
     """
-    if config.inipath is not None or not config.getoption("hardening_paths"):
+    if not config.getoption("hardening_paths"):
+        return
+    if os.path.isfile(os.path.join(here, "hardening.toml")) and not os.path.samefile(here, config.rootpath):
+        raise pytest.UsageError(
+            f"hardening.toml of this folder would not be read, as pytest's root folder is {config.rootpath}: "
+            "write --hardening=PATH, with '=', or give --rootdir"
+        )
+    if config.inipath is not None:
         return
     for name, mark in _INI_FILES.items():
         path = os.path.join(here, name)
@@ -206,13 +263,27 @@ def _is_artifact(path: str) -> bool:
         return False
 
 
-def _profile(config: pytest.Config, here: str) -> str:
+def _profile(config: pytest.Config, here: str) -> Given:
     """The profile's name, or its file relative to where it was named."""
     name = config.getoption("hardening_profile")
-    folder = here
-    if name is None:
-        name, folder = str(config.getini("hardening_profile")), str(config.rootpath)
-    return profile_in(folder, name)
+    if name is not None:
+        return Given(profile_in(here, name), COMMAND_LINE)
+    name = config.getini("hardening_profile")
+    return Given() if name is None else Given(profile_in(str(config.rootpath), str(name)), _ini_name(config))
+
+
+def _baseline(config: pytest.Config, here: str) -> Given:
+    name = config.getoption("hardening_baseline")
+    if name is not None:
+        return Given(os.path.abspath(os.path.join(here, name)), COMMAND_LINE)
+    name = config.getini("hardening_baseline")
+    return Given(os.path.abspath(os.path.join(config.rootpath, name)), _ini_name(config)) if name else Given()
+
+
+def _strict(config: pytest.Config) -> Given:
+    if config.getoption("hardening_strict"):
+        return Given("yes", COMMAND_LINE)
+    return Given("yes", _ini_name(config)) if config.getini("hardening_strict") else Given()
 
 
 def profile_in(folder: str, name: str) -> str:

@@ -41,9 +41,29 @@ def pytest_configure(config: pytest.Config) -> None:
     except (ComparisonError, PolicyError) as error:
         raise pytest.UsageError(f"hardening: {error}") from None
     if not hasattr(config, "workerinput"):
+        from .accounts import Accounts
         from .summary import Gatherer
 
+        config.pluginmanager.register(Accounts(config), "hardening-accounts")
         config.pluginmanager.register(Gatherer(config), "hardening-gatherer")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.getoption("hardening_show_policy"):
+        return None
+    from .errors import PolicyError
+    from .gate import policy_of
+    from .policy.shown import shown_policy
+
+    try:
+        settings = settings_of(config)
+        lines = list(shown_policy(policy_of(config), settings.values, settings.baseline))
+    except PolicyError as error:
+        raise pytest.UsageError(f"hardening: {error}") from None
+    for line in lines:
+        print(line)  # noqa: T201
+    return pytest.ExitCode.OK
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -52,9 +72,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         return None
     from .gate import GATE
 
-    profile = config.stash[GATE].profile
-    strict = ", strict" if settings.strict else ""
-    return f"hardening: profile {profile.name} ({len(profile.checks)} checks{strict}): {', '.join(profile.checks)}"
+    gate = config.stash[GATE]
+    profile, file = gate.profile, gate.policy.file
+    source = f"policy {file}, " if file else ""
+    strict = ", strict" if gate.policy.is_strict else ""
+    return (
+        f"hardening: {source}profile {profile.name} ({len(profile.checks)} checks{strict}): {', '.join(profile.checks)}"
+    )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -70,12 +94,15 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     settings = settings_of(config)
     if not settings.active:
         return
-    from .collection import UnjudgedItem, collect_items, each_once, none_judged
+    from .collection import CheckItem, UnjudgedItem, collect_items, each_once, none_judged
+    from .gate import GATE
 
     found = [] if settings.picked else collect_items(session, settings.paths)
     items[:] = each_once([*items, *found])
     if problems := none_judged(session, items):
         items[:] = [*(item for item in items if not isinstance(item, UnjudgedItem)), *problems]
+    checks = ((item.artifact, item.check) for item in items if isinstance(item, CheckItem))
+    config.stash[GATE].note_collected(checks)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -94,16 +121,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from .gate import GATE
 
-    output["hardening_left_out"] = dict(session.config.stash[GATE].left_out)
+    gate = session.config.stash[GATE]
+    output["hardening_left_out"] = dict(gate.left_out)
+    output["hardening_concerned"] = list(gate.concerned.items())
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     if report.when != "call" or not report.skipped:
         return None
-    outcome = dict(report.user_properties).get("hardening_outcome")
-    if outcome == "unknown":
+    decision = dict(report.user_properties).get("hardening_decision")
+    if decision == "undecided":
         return "unknown", "?", ("UNKNOWN", {"yellow": True})
-    if outcome == "not-applicable":
+    if decision in ("skipped", "ignored"):
         return "not applicable", "-", ("N/A", {"yellow": False})
     return None
 

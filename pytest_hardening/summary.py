@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from .artifacts.discovery import counted
 from .artifacts.names import shown
 from .collection import PROPERTY, UNJUDGED
+from .engine import NOT_DEMANDED
 from .gate import GATE
 from .reports.document import write_document
 from .reports.message import with_fix
@@ -18,7 +20,15 @@ from .reports.table import table
 
 __all__ = ["Gatherer"]
 
-_MOST_UNKNOWN = 10
+_MOST_LINES = 10
+_COUNTED = {
+    "pass": "ok",
+    "fail": "failed",
+    "error": "not readable",
+    "unknown": "unknown (?)",
+    "waived": "waived",
+    "known": "in the baseline",
+}
 
 
 class Gatherer:
@@ -61,7 +71,7 @@ class Gatherer:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         gate = self._config.stash[GATE]
         self._left_out = dict(gate.left_out) or self._left_out
-        order = list(gate.profile.checks)  # not the order of arrival, which the workers' speed decides
+        order = list(gate.policy.checks)  # not the order of arrival, which the workers' speed decides
         self._entries = dict(sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or "")))
         for entry in self._entries.values():
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
@@ -77,7 +87,7 @@ class Gatherer:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         gate = self._config.stash[GATE]
         rows = {
-            path: {"error": "error"} if entry["error"] else {v["check"]: v["outcome"] for v in entry["verdicts"]}
+            path: {"error": "error"} if entry["error"] else {v["check"]: _cell(v) for v in entry["verdicts"]}
             for (path, member), entry in self._entries.items()
             if member is None
         }
@@ -87,18 +97,15 @@ class Gatherer:
         terminalreporter.ensure_newline()
         terminalreporter.section(f"hardening: {gate.profile.name}", sep="=")
         width = self._config.get_terminal_writer().fullwidth
-        for line in table(rows, list(gate.profile.checks), width, everything=verbose):
+        for line in table(rows, list(gate.policy.checks), width, everything=verbose):
             terminalreporter.write_line(line)
-        for line in self._unknown(everything=verbose):
-            terminalreporter.write_line(line)
+        for lines in (self._unknown(), self._waived(), self._not_demanded()):
+            for line in _first(lines, everything=verbose):
+                terminalreporter.write_line(line)
         for path, reason in sorted(self._unjudged.items()):
             terminalreporter.write_line(f"- {path}: {reason}")
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
-        counts = ", ".join(
-            f"{outcomes.count(key)} {word}"
-            for key, word in (("pass", "ok"), ("fail", "failed"), ("error", "not readable"), ("unknown", "unknown (?)"))
-            if outcomes.count(key)
-        )
+        counts = ", ".join(f"{outcomes.count(key)} {word}" for key, word in _COUNTED.items() if outcomes.count(key))
         terminalreporter.write_line(f"{len(rows)} {'artifact' if len(rows) == 1 else 'artifacts'}: {counts}")
         if self._left_out:
             terminalreporter.write_line(f"left out: {counted(self._left_out)}")
@@ -107,16 +114,48 @@ class Gatherer:
         elif gate.settings.report is not None:
             terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
 
-    def _unknown(self, *, everything: bool) -> Iterator[str]:
+    def _unknown(self) -> Iterator[str]:
         """Why what is unknown is unknown: no failure message tells it."""
-        lines = [
-            f"? {path}: {verdict['check']}: {with_fix(verdict['summary'], verdict['remedy'])}"
-            for (path, member), entry in self._entries.items()
-            if member is None
-            for verdict in entry["verdicts"]
-            if verdict["outcome"] == "unknown"
-        ]
-        kept = lines if everything else lines[:_MOST_UNKNOWN]
-        yield from kept
-        if len(lines) > len(kept):
-            yield f"? ... and {len(lines) - len(kept)} more; -v shows all"
+        for path, verdict in self._verdicts():
+            if _cell(verdict) == "unknown":
+                yield f"? {path}: {verdict['check']}: {with_fix(verdict['summary'], verdict['remedy'])}"
+
+    def _waived(self) -> Iterator[str]:
+        """What is accepted, and why."""
+        for path, verdict in self._verdicts():
+            if _cell(verdict) == "waived":
+                yield f"waived {path}: {verdict['check']}: {verdict['reason']}"
+
+    def _not_demanded(self) -> Iterator[str]:
+        """What a policy does not demand of some artifacts, and why."""
+        counts = Counter(
+            (verdict["check"], verdict["summary"])
+            for _, verdict in self._verdicts()
+            if verdict["summary"].startswith(NOT_DEMANDED)
+        )
+        for (check, summary), count in counts.items():
+            artifacts = "artifact" if count == 1 else "artifacts"
+            yield f"- {check}: {count} {artifacts}: {summary}"
+
+    def _verdicts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The verdicts on artifacts, without the members of archives."""
+        for (path, member), entry in self._entries.items():
+            if member is None:
+                yield from ((path, verdict) for verdict in entry["verdicts"])
+
+
+def _cell(verdict: Mapping[str, Any]) -> str:
+    """What the table shows of a verdict: its outcome, or what the policy makes of it."""
+    decision = verdict["decision"]
+    if decision in ("waived", "known"):
+        return str(decision)
+    return "not-applicable" if decision == "ignored" else str(verdict["outcome"])
+
+
+def _first(lines: Iterable[str], *, everything: bool) -> Iterator[str]:
+    """The first lines, and how many more there are."""
+    lines = list(lines)
+    kept = lines if everything else lines[:_MOST_LINES]
+    yield from kept
+    if len(lines) > len(kept):
+        yield f"{lines[0].partition(' ')[0]} ... and {len(lines) - len(kept)} more; -v shows all"

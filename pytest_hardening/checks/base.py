@@ -128,9 +128,15 @@ class Check(ABC):
         return Verdict(self.name, Outcome.PASS, summary, observed, evidence)
 
     def failed(
-        self, summary: str, *evidence: Evidence, remedy: str, culprits: tuple[str, ...] = (), **observed: Any
+        self,
+        summary: str,
+        *evidence: Evidence,
+        remedy: str,
+        culprits: tuple[str, ...] = (),
+        rest: Outcome | None = None,
+        **observed: Any,
     ) -> Verdict:
-        return Verdict(self.name, Outcome.FAIL, summary, observed, evidence, culprits, remedy)
+        return Verdict(self.name, Outcome.FAIL, summary, observed, evidence, culprits, remedy, rest)
 
     def unknown(self, summary: str, *evidence: Evidence, remedy: str = "", **observed: Any) -> Verdict:
         return Verdict(self.name, Outcome.UNKNOWN, summary, observed, evidence, remedy=remedy)

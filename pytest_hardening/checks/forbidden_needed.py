@@ -57,7 +57,7 @@ class ForbiddenNeeded(Check):
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         names = tuple(_names(facts.dynamic)) if facts.dynamic is not None else ()
-        observed = {"needed": [name for _, name in names[:_MOST]]}
+        observed: dict[str, Any] = {"needed": [name for _, name in names[:_MOST]]}
         if not names:
             return self.passed("needs no library", **observed)
         bad = [(tag, name, why) for tag, name in names if (why := _why(name, parameters))]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, LibraryCall, Need, Unit
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter, without_c
 from .fortified_names import (
     CHECKED,
@@ -119,7 +119,9 @@ class Fortify(Check):
         plain = (called & _replaced(level)) - {call.callee for call in callers} | {call.callee for call in guilty}
         unoptimised = _callers_in(facts, _unoptimised(facts))
         if plain or unoptimised:
-            return self._unfortified(facts, checked, plain, (*guilty, *unoptimised), level)
+            blamed = (*guilty, *unoptimised)
+            rest = self._rest(facts, checked, plain, blamed, level)
+            return self._unfortified(facts, checked, plain, blamed, level, rest)
         languages = _foreign_languages(facts)
         if not checked and languages:
             return self.not_applicable(f"no unit of C: {languages}")
@@ -138,6 +140,20 @@ class Fortify(Check):
             )
         return self._fortified(facts, checked, level)
 
+    def _rest(
+        self,
+        facts: ElfFacts,
+        checked: frozenset[str],
+        plain: frozenset[str],
+        blamed: tuple[LibraryCall, ...],
+        level: int,
+    ) -> Outcome | None:
+        if plain - {call.callee for call in blamed}:  # calls of which no caller is known
+            return None
+        if facts.calls is None or facts.calls.incomplete or not checked:
+            return Outcome.UNKNOWN
+        return self._fortified(facts, checked, level).outcome
+
     def _unfortified(
         self,
         facts: ElfFacts,
@@ -145,6 +161,7 @@ class Fortify(Check):
         plain: frozenset[str],
         guilty: tuple[LibraryCall, ...],
         level: int,
+        rest: Outcome | None,
     ) -> Verdict:
         seen = [Evidence("relocations", f"calls to plain {_list(plain)}")] if plain else []
         seen += [Evidence("code", f"{place_of(call.caller)} calls plain {call.callee}") for call in guilty[:_SHOWN]]
@@ -170,6 +187,7 @@ class Fortify(Check):
             *seen,
             remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
             culprits=culprits_of(call.caller for call in guilty),
+            rest=rest,
             level=0,
             mixed=bool(checked),
         )

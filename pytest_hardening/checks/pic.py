@@ -6,7 +6,12 @@ from typing import Any, ClassVar
 from ..elf.facts import ElfFacts, Need, ObjectRelocations, Reference
 from ..model import Evidence, Kind, Verdict
 from .base import Check, Parameter
-from .text_relocations import text_relocation_culprits, text_relocation_evidence, text_relocation_needs
+from .text_relocations import (
+    text_relocation_culprits,
+    text_relocation_evidence,
+    text_relocation_needs,
+    text_relocation_rest,
+)
 
 __all__ = ["Pic"]
 
@@ -74,6 +79,7 @@ class Pic(Check):
                 *text_relocation_evidence(facts),
                 remedy="compile every object of the library with -fPIC, those from static archives too",
                 culprits=text_relocation_culprits(facts),
+                rest=text_relocation_rest(facts),
                 code="position-dependent",
             )
         return self.passed(

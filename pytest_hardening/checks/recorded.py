@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..elf.facts import ElfFacts, Need, Unit
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, without_c
 
 __all__ = [
@@ -86,7 +86,8 @@ class RecordedCheck(Check):
         silent = [(unit, answer) for unit, answer in answers if answer.conforms is None]
         observed = {"units": len(units), "failing": len(failing), "unknown": len(silent)}
         if failing:
-            return self._failing(failing, parameters, observed)
+            rest = Outcome.UNKNOWN if silent or missing_units(facts) else Outcome.PASS
+            return self._failing(failing, parameters, observed, rest)
         missing = missing_units(facts)
         if silent or missing:
             return self._silent(silent, missing, parameters, observed)
@@ -109,7 +110,11 @@ class RecordedCheck(Check):
         return self.unknown(NO_RECORD)
 
     def _failing(
-        self, failing: list[tuple[Unit, Answer]], parameters: Mapping[str, Any], observed: Mapping[str, Any]
+        self,
+        failing: list[tuple[Unit, Answer]],
+        parameters: Mapping[str, Any],
+        observed: Mapping[str, Any],
+        rest: Outcome,
     ) -> Verdict:
         names = list(dict.fromkeys(unit.name for unit, _ in failing if unit.name))
         kinds = list(dict.fromkeys(answer.seen for _, answer in failing))
@@ -118,6 +123,7 @@ class RecordedCheck(Check):
             *map(_evidence, failing[:_MOST_SHOWN]),
             remedy=self.remedy(parameters),
             culprits=tuple(names[:_MOST_CULPRITS]),
+            rest=rest if len(names) <= _MOST_CULPRITS and all(unit.name for unit, _ in failing) else None,
             **observed,
         )
 

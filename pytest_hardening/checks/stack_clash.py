@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..elf.facts import ElfFacts, Need, StackUse
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, without_c
 from .functions import culprits_of, last_option, place_of, units_named
 
@@ -60,7 +61,7 @@ class StackClash(Check):
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
         observed: dict[str, Any] = {"functions": use.functions, "probed": use.probed, "unprobed": use.unprobed_count}
         if use.unprobed:
-            return self._unprobed(facts, use, observed)
+            return self._unprobed(facts, use, observed, self._rest(facts, use, parameters))
         if facts.machine.name not in _VISIBLE:
             return self.unknown(f"whether large frames are probed is not visible on {facts.machine.name}", **observed)
         if use.incomplete:
@@ -79,7 +80,13 @@ class StackClash(Check):
             )
         return self.not_applicable("no function allocates so much of the stack at once that it could jump the guard")
 
-    def _unprobed(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any]) -> Verdict:
+    def _rest(self, facts: ElfFacts, use: StackUse, parameters: Mapping[str, Any]) -> Outcome | None:
+        if len(use.unprobed) < use.unprobed_count:
+            return None
+        probed = replace(use, unprobed=(), unprobed_count=0)
+        return self.judge(replace(facts, stack_use=probed), parameters).outcome
+
+    def _unprobed(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any], rest: Outcome | None) -> Verdict:
         first = use.unprobed[0]
         others = f" (and {use.unprobed_count - 1} more)" if use.unprobed_count > 1 else ""
         mixed = f"; {use.probed} other function(s) probe theirs" if use.probed else ""
@@ -93,5 +100,6 @@ class StackClash(Check):
             ),
             remedy="compile every unit with -fstack-clash-protection",
             culprits=culprits_of(use.unprobed),
+            rest=rest,
             **observed,
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need, StackUse, Unit
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter, without_c
 from .functions import culprits_of, last_option, place_of, units_named
 
@@ -88,10 +88,11 @@ class StackProtector(Check):
             "unprotected": use.unprotected_count,
         }
         if use.unprotected:
-            return self._unprotected(facts, use, observed)
+            return self._unprotected(facts, use, observed, self._rest(facts, use, parameters))
         weaker = self._weaker_units(facts, _LEVELS[parameters["level"]])
         if weaker and (use.protected or use.doubtful or use.incomplete):
-            return self._weaker(weaker, parameters["level"], observed)
+            rest = Outcome.UNKNOWN if use.incomplete else Outcome.PASS
+            return self._weaker(weaker, parameters["level"], observed, rest)
         if use.incomplete:
             return self._incomplete(facts, use, observed)
         if use.doubtful:
@@ -110,7 +111,13 @@ class StackProtector(Check):
             )
         return self.not_applicable(self._needless(facts))
 
-    def _unprotected(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any]) -> Verdict:
+    def _rest(self, facts: ElfFacts, use: StackUse, parameters: Mapping[str, Any]) -> Outcome | None:
+        weaker = {unit.name for unit in self._weaker_units(facts, _LEVELS[parameters["level"]])}
+        if len(use.unprotected) < use.unprotected_count or weaker - {item.unit for item in use.unprotected}:
+            return None
+        return Outcome.UNKNOWN if use.incomplete or (weaker and use.doubtful) else Outcome.PASS
+
+    def _unprotected(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any], rest: Outcome | None) -> Verdict:
         first = use.unprotected[0]
         others = f" (and {use.unprotected_count - 1} more)" if use.unprotected_count > 1 else ""
         mixed = f"; {use.protected} other function(s) check one" if use.protected else ""
@@ -120,6 +127,7 @@ class StackProtector(Check):
             *map(_record, units_named(facts.units, (item.unit for item in use.unprotected))[:_SHOWN]),
             remedy=_REMEDY,
             culprits=culprits_of(use.unprotected),
+            rest=rest,
             **observed,
         )
 
@@ -132,13 +140,14 @@ class StackProtector(Check):
             if unit.is_c_family and (option := last_option(unit, _OPTIONS)) and _OPTIONS[option] < level
         )
 
-    def _weaker(self, units: tuple[Unit, ...], level: str, observed: dict[str, Any]) -> Verdict:
+    def _weaker(self, units: tuple[Unit, ...], level: str, observed: dict[str, Any], rest: Outcome) -> Verdict:
         names = ", ".join(unit.name or "a unit" for unit in units[:_SHOWN])
         return self.failed(
             f"{names}: compiled with {last_option(units[0], _OPTIONS)}, which is weaker than {level}",
             *map(_record, units[:_SHOWN]),
             remedy=f"compile with {_FLAGS[level]}, and let no weaker option follow it",
             culprits=tuple(unit.name for unit in units if unit.name),
+            rest=rest if all(unit.name for unit in units) else None,
             **observed,
         )
 

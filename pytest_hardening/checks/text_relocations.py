@@ -5,7 +5,7 @@ from typing import Any
 
 from ..elf.facts import ElfFacts, Need, TextRelocation
 from ..elf.layout import DF_TEXTREL, DT_TEXTREL
-from ..model import Evidence, Verdict
+from ..model import Evidence, Outcome, Verdict
 from .base import LINKED, Check
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "text_relocation_culprits",
     "text_relocation_evidence",
     "text_relocation_needs",
+    "text_relocation_rest",
 ]
 
 _SHOWN = 4
@@ -76,6 +77,7 @@ class TextRelocationsCheck(Check):
                 *text_relocation_evidence(facts),
                 remedy=remedy,
                 culprits=text_relocation_culprits(facts),
+                rest=text_relocation_rest(facts),
                 count=relocations.count,
                 tags=tags,
             )
@@ -106,6 +108,16 @@ def text_relocation_culprits(facts: ElfFacts) -> tuple[str, ...]:
     """The functions and units that are patched, as far as the file tells."""
     found = facts.text_relocations.found if facts.text_relocations else ()
     return tuple(dict.fromkeys(place for item in found if (place := _place(facts, item))))
+
+
+def text_relocation_rest(facts: ElfFacts) -> Outcome | None:
+    """What a file without the text relocations in its culprits would be; None where others are not placed."""
+    relocations = facts.text_relocations
+    if relocations is None or relocations.count != len(relocations.found):
+        return None
+    if not all(_place(facts, item) for item in relocations.found):
+        return None
+    return Outcome.UNKNOWN if relocations.packed else Outcome.PASS
 
 
 def _place(facts: ElfFacts, item: TextRelocation) -> str:

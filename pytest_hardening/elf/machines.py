@@ -67,6 +67,18 @@ _TABLE: dict[int, tuple[dict[tuple[int, str], str], bool | None, int | None, int
 }
 
 
+#: The names of the machines in the table, as reports show them.
+KNOWN_MACHINES = tuple(name for row in _TABLE.values() for name in row[0].values())
+
+
+@cache
+def machine_names() -> frozenset[str]:
+    """The names of all machines that ELF has a number for."""
+    from elftools.elf.enums import ENUM_E_MACHINE
+
+    return frozenset((*KNOWN_MACHINES, *map(_shown, ENUM_E_MACHINE)))
+
+
 @cache
 def machine_of(number: int, bits: Literal[32, 64], order: Literal["little", "big"]) -> Machine:
     """The machine of an `e_machine` number in a file of the given class and byte order; never fails."""
@@ -83,5 +95,9 @@ def _library_name(number: int) -> str:
 
     for name, value in ENUM_E_MACHINE.items():
         if value == number:
-            return str(name).removeprefix("EM_").lower().replace("_", "-")
+            return _shown(name)
     return f"machine-{number}"
+
+
+def _shown(name: str) -> str:
+    return str(name).removeprefix("EM_").lower().replace("_", "-")

@@ -1,45 +1,130 @@
-"""Profiles: TOML files that name the required checks and their parameters."""
+"""Profiles: TOML files that name the required checks and their parameters, for some targets other than for the rest."""
 
 from __future__ import annotations
 
-import difflib
 import os
-import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from ..artifacts.names import display
 from ..checks.registry import CHECK_NAMES, get_check
 from ..errors import PolicyError
+from ..model import Kind, OnUnknown
 from .arguments import strings
+from .document import Asked, ProfileDocument, Rules, When
+from .library import built_in_profiles, profile_text
+from .problems import parsed, read
+from .target import Demands, Target
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["DEFAULT_PROFILE", "Profile", "built_in_profiles", "load_profile"]
+__all__ = ["DEFAULT_PROFILE", "Demands", "Layer", "Profile", "Target", "built_in_profiles", "load_profile"]
 
 DEFAULT_PROFILE = "recommended"
-_KEYS = ("description", "extends", "checks")
+_DEFAULT_UNKNOWN: OnUnknown = "warn"
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """What one place says; a later layer wins.
+
+    Parameters
+    ----------
+    source: the place, for people: "profile kms-6.7", "hardening.toml".
+    rules: what it says.
+    """
+
+    source: str
+    rules: Rules
+
+
+@dataclass(frozen=True)
 class Profile:
     """The checks that are required.
+
+    Of all layers `checks` and `unknown` hold first, in order; then every `[[when]]` that fits the target, in order. So
+    a layer that changes a check's parameters does not bring it back where a `[[when]]` drops it; but one that drops a
+    check ends whatever earlier layers say of it. In one layer `unknown` of a check wins over that of all checks; a
+    later layer's wins over both.
 
     Parameters
     ----------
     name: the built-in name, or the file it was read from.
     description: one line for people.
-    checks: check name -> complete parameters, in the order in which they are shown.
+    layers: where it comes from: the profiles that it extends, itself, what a policy lays over it.
+    only: the names of the checks that are left, or None for all.
     """
 
     name: str
     description: str
-    checks: Mapping[str, Mapping[str, Any]]
+    layers: tuple[Layer, ...]
+    only: frozenset[str] | None = None
+    _known: dict[Target, Demands] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def checks(self) -> dict[str, dict[str, Any]]:
+        """Every check that is demanded of some target, with complete parameters, in the order in which they are shown.
+
+        The parameters are those of targets that no `[[when]]` fits, if it is demanded of these.
+        """
+        asked = {**self._conditional(), **_general(self.layers)[0]}
+        return {
+            name: get_check(name).settings(asked[name].parameters)
+            for name in CHECK_NAMES
+            if name in asked and (self.only is None or name in self.only)
+        }
+
+    @property
+    def unknown(self) -> OnUnknown:
+        """What unknown does where nothing is said of a check."""
+        return _general(self.layers)[1]
+
+    @property
+    def rules(self) -> Iterator[tuple[Layer, When]]:
+        """Every `[[when]]` with what it still says of checks, as a later false ends that, and where it stands."""
+        for number, layer in enumerate(self.layers):
+            later = self.layers[number + 1 :]
+            dropped = {name for one in later for name, change in one.rules.checks.items() if change is None}
+            for when in layer.rules.when:
+                left = {name: change for name, change in when.checks.items() if name not in dropped}
+                yield layer, when.model_copy(update={"checks": left})
+
+    def demands(self, target: Target) -> Demands:
+        """What is demanded of a target."""
+        if target not in self._known:
+            self._known[target] = self._demands(target)
+        return self._known[target]
+
+    def _demands(self, target: Target) -> Demands:
+        asked, unknown = _general(self.layers)
+        dropped: dict[str, str] = {}
+        for _, when in self.rules:
+            if _fits(when, target):
+                for name, change in when.checks.items():
+                    if change is None and asked.pop(name, None) is not None:
+                        dropped[name] = when.reason
+                    elif change is not None:
+                        asked[name] = _merged(asked.get(name), change)
+        names = tuple(self.checks)
+        elsewhere = {
+            name: f"only {_condition(when)}: {when.reason}"
+            for _, when in self.rules
+            for name, change in when.checks.items()
+            if change is not None
+        }
+        return Demands(
+            {name: get_check(name).settings(asked[name].parameters) for name in names if name in asked},
+            {name: asked[name].unknown or unknown for name in names if name in asked},
+            {name: dropped.get(name) or elsewhere[name] for name in names if name not in asked},
+        )
+
+    def _conditional(self) -> dict[str, Asked]:
+        """The checks that some `[[when]]` demands."""
+        found: dict[str, Asked] = {}
+        for _, when in self.rules:
+            for name, change in when.checks.items():
+                if change is not None:
+                    found.setdefault(name, change)
+        return found
 
     def narrowed(self, names: Iterable[str]) -> Profile:
         """The same with the named checks alone; one that the profile lacks comes with its default parameters.
@@ -48,90 +133,86 @@ class Profile:
         ------
         PolicyError: a check is unknown, or none is named.
         """
-        wanted = {get_check(name).name for name in strings("checks", names)}
+        wanted = frozenset(get_check(name).name for name in strings("checks", names))
         if not wanted:
             raise PolicyError("checks names no check, so nothing could ever fail")
-        checks = {name: self.checks.get(name, get_check(name).settings({})) for name in CHECK_NAMES if name in wanted}
-        return Profile(self.name, self.description, checks)
+        lacking = {name: Asked() for name in sorted(wanted.difference(self.checks))}
+        return replace(self, only=wanted).over(Layer("narrowed", Rules.model_construct(checks=lacking)))
+
+    def over(self, *layers: Layer) -> Profile:
+        """The same with more layers."""
+        return replace(self, layers=(*self.layers, *layers))
 
 
-def built_in_profiles() -> tuple[str, ...]:
-    """The names of the profiles in the package."""
-    folder = files(__package__).joinpath("profiles")
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+def _general(layers: Iterable[Layer]) -> tuple[dict[str, Asked], OnUnknown]:
+    """What is asked of targets that no `[[when]]` fits, and what unknown does where a check does not say."""
+    asked: dict[str, Asked] = {}
+    unknown = _DEFAULT_UNKNOWN
+    for layer in layers:
+        if layer.rules.unknown is not None:
+            unknown = layer.rules.unknown
+            asked = {name: Asked(one.parameters) for name, one in asked.items()}
+        for name, change in layer.rules.checks.items():
+            if change is None:
+                asked.pop(name, None)
+            else:
+                asked[name] = _merged(asked.get(name), change)
+    return asked, unknown
 
 
-def load_profile(name: str) -> Profile:
+def _merged(asked: Asked | None, change: Asked) -> Asked:
+    if asked is None:
+        return change
+    return Asked({**asked.parameters, **change.parameters}, change.unknown or asked.unknown)
+
+
+def _fits(when: When, target: Target) -> bool:
+    """Whether all conditions of a `[[when]]` hold."""
+    kinds = {target.kind.value, *((Kind.ARCHIVE.value,) if target.in_archive else ())}
+    return (
+        (when.kind is None or not kinds.isdisjoint(when.kind))
+        and (when.machine is None or target.machine in when.machine)
+        and (when.libc is None or (target.libc or "unknown") in when.libc)
+    )
+
+
+def _condition(when: When) -> str:
+    """`where kind is module and machine is arm or armeb`"""
+    given = (("kind", when.kind), ("machine", when.machine), ("libc", when.libc))
+    return "where " + " and ".join(f"{key} is {' or '.join(names)}" for key, names in given if names)
+
+
+def load_profile(name: str, folder: str | None = None) -> Profile:
     """A built-in profile by name, or a user's by the path of its TOML file.
 
-    A file has the keys `description` (text), `extends` (a built-in name, or a file relative to this one) and the table
-    `checks`: check name = table of parameters, or false to drop a check of the profile that is extended.
+    A file has the keys `description` (text), `unknown`, `extends` (a built-in name or a file relative to this one, or
+    several), the table `checks` (check name = table of parameters, or false to drop what a profile that is extended
+    demands), and tables `[[when]]`, which say otherwise of some targets.
+
+    Parameters
+    ----------
+    folder: what a file's name is relative to; default the current one.
 
     Raises
     ------
-    PolicyError: there is no such profile, or a key, check, parameter or value is wrong.
+    PolicyError: there is no such profile, or keys, checks, parameters or values are wrong.
     """
-    return _load(name, os.getcwd(), ())
+    layers: dict[str, Layer] = {}
+    where, description = _load(name, os.getcwd() if folder is None else folder, (), layers)
+    profile = Profile(where, description, tuple(layers.values()))
+    if not profile.checks:
+        raise PolicyError(f"profile {where}: requires no check, so it could never fail")
+    return profile
 
 
-def _load(name: str, folder: str, chain: tuple[str, ...]) -> Profile:
-    text, where, folder = _text(name, folder)
+def _load(name: str, folder: str, chain: tuple[str, ...], layers: dict[str, Layer]) -> tuple[str, str]:
+    """Add the layers of a profile and of those that it extends, each once; return its shown name and description."""
+    text, where, folder = profile_text(name, folder)
     if where in chain:
         raise PolicyError(f"profile {where}: extends itself through {' -> '.join((*chain, where))}")
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"profile {where}: not valid TOML: {error}") from None
-    for key in data:
-        if key not in _KEYS:
-            raise PolicyError(f"profile {where}: unknown key {key!r}{_nearest(key, _KEYS)}")
-    checks: dict[str, Mapping[str, Any]] = {}
-    if "extends" in data:
-        if not isinstance(data["extends"], str):
-            raise PolicyError(f"profile {where}: extends must be the name or the file of a profile")
-        checks.update(_load(data["extends"], folder, (*chain, where)).checks)
-    _apply(checks, data.get("checks", {}), where)
-    if not checks:
-        raise PolicyError(f"profile {where}: requires no check, so it could never fail")
-    description = data.get("description", "")
-    if not isinstance(description, str):
-        raise PolicyError(f"profile {where}: description must be a text")
-    return Profile(where, description, {key: checks[key] for key in CHECK_NAMES if key in checks})
-
-
-def _text(name: str, folder: str) -> tuple[str, str, str]:
-    """A profile's text, the name to show, and the folder that its `extends` is relative to."""
-    if name in built_in_profiles():
-        return files(__package__).joinpath("profiles").joinpath(f"{name}.toml").read_text("utf-8"), name, folder
-    if not (name.endswith(".toml") or os.sep in name):
-        raise PolicyError(f"unknown profile {name!r}{_nearest(name, built_in_profiles())}")
-    path = os.path.abspath(os.path.join(folder, name))
-    where = display(path, os.getcwd())
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read(), where, os.path.dirname(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise PolicyError(f"profile {where}: cannot be read: {reason}") from None
-
-
-def _apply(checks: dict[str, Mapping[str, Any]], table: object, where: str) -> None:
-    if not isinstance(table, dict):
-        raise PolicyError(f"profile {where}: checks must be a table")
-    for check, parameters in table.items():
-        try:
-            if parameters is False:
-                get_check(check)
-                checks.pop(check, None)
-            elif isinstance(parameters, dict):
-                checks[check] = get_check(check).settings(parameters)
-            else:
-                raise PolicyError(f"checks.{check} = {parameters!r}: expected a table of parameters, or false")
-        except PolicyError as error:
-            raise PolicyError(f"profile {where}: {error}") from None
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = tuple(known)
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+    source = f"profile {where}"
+    document = read(ProfileDocument, parsed(text, source), source, folder)
+    for base in document.extends:
+        _load(base, folder, (*chain, where), layers)
+    layers.setdefault(where, Layer(source, document))
+    return where, document.description

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from ..model import ArtifactReport
+from ..model import ArtifactReport, Verdict
+from ..policy.decision import Ruling
 
-__all__ = ["SCHEMA_VERSION", "tool", "write_document"]
+__all__ = ["SCHEMA_VERSION", "tool", "with_decision", "write_document"]
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +23,11 @@ def tool() -> dict[str, str]:
     except PackageNotFoundError:  # a checkout that is not installed
         number = "0"
     return {"name": "pytest-hardening", "version": number}
+
+
+def with_decision(verdict: Verdict, ruling: Ruling) -> dict[str, Any]:
+    """A verdict's JSON form with what the policy decided, and the reason where there is one besides the verdict."""
+    return {**verdict.to_json(), "decision": ruling.decision.value, "reason": "; ".join(ruling.notes) or None}
 
 
 def write_document(entries: Iterable[ArtifactReport | dict[str, Any]], stream: TextIO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from ..model import Outcome, Verdict
 
 __all__ = ["message", "with_fix"]
@@ -9,23 +11,33 @@ __all__ = ["message", "with_fix"]
 _SHOWN_CULPRITS = 8
 
 
-def message(name: str, verdict: Verdict) -> str:
+def message(name: str, verdict: Verdict, notes: Iterable[str] = (), new: Sequence[str] = ()) -> str:
     """Several lines: the first stands alone, then evidence, culprits and the fix.
 
     Parameters
     ----------
     name: the artifact's display name.
+    notes: what else there is to say, a line each, such as that a waiver has expired.
+    new: the culprits that are neither waived nor known, where others are; only these are named then.
     """
     unknown = "unknown: " if verdict.outcome is Outcome.UNKNOWN else ""
-    lines = [f"{name}: {unknown}{verdict.summary}"]
-    lines += [f"  {item}" for item in verdict.evidence]
-    if verdict.culprits:
-        shown = ", ".join(verdict.culprits[:_SHOWN_CULPRITS])
-        more = len(verdict.culprits) - _SHOWN_CULPRITS
-        lines.append(f"  culprits: {shown}" + (f" and {more} more" if more > 0 else ""))
+    if new:
+        lines = [f"{name}: {verdict.check}: {_few(new)} besides what is accepted"]
+    else:
+        lines = [f"{name}: {unknown}{verdict.summary}"]
+    lines += [f"  {note}" for note in notes]
+    if not new:
+        lines += [f"  {item}" for item in verdict.evidence]
+        if verdict.culprits:
+            lines.append(f"  culprits: {_few(verdict.culprits)}")
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
     return "\n".join(lines)
+
+
+def _few(culprits: Sequence[str]) -> str:
+    more = len(culprits) - _SHOWN_CULPRITS
+    return ", ".join(culprits[:_SHOWN_CULPRITS]) + (f" and {more} more" if more > 0 else "")
 
 
 def with_fix(summary: str, remedy: str) -> str:

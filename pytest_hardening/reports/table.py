@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["CELLS", "table"]
 
-CELLS = {"pass": "ok", "fail": "FAIL", "unknown": "?", "not-applicable": "-", "error": "ERROR"}
+CELLS = {
+    "pass": "ok",
+    "fail": "FAIL",
+    "unknown": "?",
+    "not-applicable": "-",
+    "error": "ERROR",
+    "waived": "waived",
+    "known": "known",
+}
 _MOST_ROWS = 60
 
 
@@ -15,21 +23,21 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
 
     Parameters
     ----------
-    rows: artifact name -> check name -> outcome ("pass", "fail", "unknown", "not-applicable"); an artifact that could
-        not be judged has the one key "error".
+    rows: artifact name -> check name -> outcome ("pass", "fail", "unknown", "not-applicable"), or "waived" or "known"
+        where that is what the policy makes of it; an artifact that could not be judged has the one key "error".
     checks: the columns, in order.
     width: columns of the terminal.
-    everything: show all rows, and all columns that were judged, not only those with a failure or an unknown.
+    everything: show all rows, and all columns that were judged, not only those with a failure, an unknown or a waiver.
     """
-    notable = ("fail", "unknown", "error")
+    notable = ("fail", "unknown", "error", "waived")
     shown = {
         name: row for name, row in rows.items() if everything or any(outcome in notable for outcome in row.values())
     }
-    columns = [
-        check
+    columns = {
+        check: max(len(check), len(CELLS["fail"]), *(len(_cell(row, check)) for row in shown.values()))
         for check in checks
         if any(check in row if everything else row.get(check) in notable for row in shown.values())
-    ]
+    }
     if not shown:
         return []
     names = sorted(shown)
@@ -39,33 +47,35 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
     for block in _blocks(columns, width - first):
         if lines:
             lines.append("")
-        lines.append("  ".join(["artifact".ljust(first), *(check.ljust(_width(check)) for check in block)]).rstrip())
+        lines.append(
+            "  ".join(["artifact".ljust(first), *(check.ljust(size) for check, size in block.items())]).rstrip()
+        )
         lines += ["  ".join([_short(name, first), *_cells(shown[name], block)]).rstrip() for name in kept]
     if len(names) > len(kept):
         lines.append(f"... and {len(names) - len(kept)} more artifacts; -v shows all, so does --hardening-report FILE")
     return lines
 
 
-def _cells(row: Mapping[str, str], block: Sequence[str]) -> list[str]:
+def _cell(row: Mapping[str, str], check: str) -> str:
+    return CELLS.get(row.get(check, ""), "")
+
+
+def _cells(row: Mapping[str, str], block: Mapping[str, int]) -> list[str]:
     if "error" in row:
-        return [CELLS["error"], *("" for _ in block[1:])]
-    return [CELLS.get(row.get(check, ""), "").ljust(_width(check)) for check in block]
+        return [CELLS["error"], *("" for _ in [*block][1:])]
+    return [_cell(row, check).ljust(size) for check, size in block.items()]
 
 
-def _width(check: str) -> int:
-    return max(len(check), len(CELLS["fail"]))
-
-
-def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
-    """The columns in as many blocks as the width asks for; one empty block where there is no column."""
-    blocks: list[list[str]] = [[]]
+def _blocks(columns: Mapping[str, int], room: int) -> list[dict[str, int]]:
+    """The columns, with their widths, in as many blocks as the width asks for; an empty block where there is none."""
+    blocks: list[dict[str, int]] = [{}]
     used = 0
-    for column in columns:
-        if blocks[-1] and used + _width(column) + 2 > room:
-            blocks.append([])
+    for check, size in columns.items():
+        if blocks[-1] and used + size + 2 > room:
+            blocks.append({})
             used = 0
-        blocks[-1].append(column)
-        used += _width(column) + 2
+        blocks[-1][check] = size
+        used += size + 2
     return blocks
 
 

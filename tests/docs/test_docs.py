@@ -88,6 +88,12 @@ def test_toml_blocks(block: str, project: Path) -> None:
         result = run("pytest")
         assert "build/PROGRAM::bind-now" in result.stdout
         assert result.returncode == 1
+    elif block.startswith("#") or "[tool.pytest-hardening]" in block:
+        name = "hardening.toml" if block.startswith("#") else "pyproject.toml"
+        (project / name).write_text(block)
+        result = run("pytest --hardening build/HOST")
+        assert f"hardening: policy {name}, profile kms-6.7 " in result.stdout
+        assert result.returncode in (0, 1)
     else:
         profile = project / "own.toml"
         profile.write_text(block)

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pytest_hardening.fixtures import SampleProject
+from pytest_hardening.fixtures import CompileC, SampleProject
 
 
 @dataclass
@@ -59,6 +59,10 @@ class User:
         shutil.copytree(self._sample_project(break_), path, ignore=ignored)
         return path
 
+    def policy(self, *texts: str) -> None:
+        """Write hardening.toml."""
+        (self.path / "hardening.toml").write_text("\n".join(texts), "utf-8")
+
     def run(self, *arguments: str | Path, subprocess: bool = False) -> Run:
         """Run pytest with a JSON report, here or in a process of its own."""
         report = self.path / "report.json"
@@ -92,3 +96,29 @@ def bitcode_archive() -> Callable[[Path], None]:
         path.write_bytes(b"!<arch>\n" + header + b"4".ljust(10) + b"`\n" + b"BC\xc0\xde")
 
     return bitcode_archive
+
+
+@pytest.fixture
+def legacy(user: User, build: CompileC) -> User:
+    """A user whose build/libX.so has two functions without canary, and whose build/libY.so has no RELRO."""
+    source = {
+        "F.c": """
+            #include <string.h>
+            void sink(char *);
+            int copy(const char *s) { char b[64]; strcpy(b, s); sink(b); return b[0]; }
+            int grow(const char *s) { char b[32]; strcpy(b, s); sink(b); return b[1]; }
+            """,
+        "G.c": """
+            void sink(char *b) { b[2] = 0; }
+            int safe(const char *s) { char b[16]; b[0] = *s; sink(b); return b[0]; }
+            """,
+    }
+    full = ["-Wl,-z,relro,-z,now"]
+    flags = ["-g", "-O2", "-fPIC", "-fstack-protector-strong"]
+    unprotected = {"F.c": ["-fno-stack-protector"]}
+    folder = user.path / "build"
+    folder.mkdir()
+    shutil.copy(build(source, "shared-library", flags, full, name="libX.so", unit_flags=unprotected), folder)
+    shutil.copy(build(source, "shared-library", flags, ["-Wl,-z,norelro"], name="libY.so"), folder)
+    user.policy('profile = "kms-6.6"')
+    return user

@@ -79,7 +79,7 @@ def test_native_toml_settings(user: User) -> None:
         (("--hardening-profile", "no.toml"), "hardening: profile no.toml: cannot be read: No such file or directory"),
         (
             ("--hardening-profile", "bad.toml"),
-            "hardening: profile bad.toml: unknown check 'pies'; did you mean 'pie'?",
+            "hardening: profile bad.toml: checks.pies: unknown check 'pies'; did you mean 'pie'?",
         ),
         (("--hardening-check", "relo"), "hardening: unknown check 'relo'; did you mean 'relro'?"),
     ],
@@ -167,7 +167,7 @@ def test_empty_path_is_a_mistake(user: User) -> None:
 
 def test_help_names_every_option(user: User) -> None:
     text = str(user.pytest("--help").stdout)
-    for name in ("", "-profile", "-check", "-report", "-strict", "-objects", "-debug-root"):
+    for name in ("", "-profile", "-check", "-report", "-strict", "-objects", "-debug-root", "-show-policy"):
         assert f"--hardening{name}" in text
     for name in ("paths", "profile", "checks", "report", "strict", "objects", "debug_root", "cc", "cxx"):
         assert f"hardening_{name} (" in text

@@ -1,0 +1,186 @@
+"""The baseline: today's known failures in a text file, so that only new ones fail.
+
+One entry a line, sorted: check, artifact, culprit, with tabs between. The culprit is what the verdict names, `-` for
+the check as a whole where it names none that keep their names from build to build, `?` where the verdict was unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from ..artifacts.names import display, shown
+from ..checks.registry import CHECK_NAMES, get_check
+from ..elf.image import printable
+from ..errors import PolicyError
+from ..model import Outcome
+from .culprits import Culprit, Culprits
+
+__all__ = ["UNKNOWN", "WHOLE", "Baseline", "Entry", "keys_of", "load_baseline", "updated", "write_baseline"]
+
+#: The culprit of an entry that stands for whatever falls short.
+WHOLE = "-"
+#: The culprit of an entry that stands for an unknown verdict.
+UNKNOWN = "?"
+
+_HEAD = """\
+# Known failures: pytest-hardening fails on others only. Made with --hardening-update-baseline.
+# check<TAB>artifact<TAB>what falls short (- for the whole check, ? for an unknown verdict)
+"""
+
+
+class Entry(NamedTuple):
+    """One known failure: a check's name, an artifact as reports show it, and a culprit, `-` or `?`."""
+
+    check: str
+    artifact: str
+    culprit: str
+
+    def __str__(self) -> str:
+        named = "" if self.culprit == WHOLE else ": unknown" if self.culprit == UNKNOWN else f": {self.culprit}"
+        return f"{self.artifact}::{self.check}{named}"
+
+
+class Baseline:
+    """The entries of a file.
+
+    Parameters
+    ----------
+    name: the file as it is shown.
+    entries: all of them.
+    """
+
+    def __init__(self, name: str, entries: Iterable[Entry]) -> None:
+        self.name = name
+        self.entries = frozenset(entries)
+        self._known: dict[tuple[str, str], set[str]] = {}
+        for entry in self.entries:
+            self._known.setdefault((entry.check, entry.artifact), set()).add(entry.culprit)
+
+    def known(self, check: str, artifact: str) -> Collection[str]:
+        """What is known to fall short in one artifact."""
+        return self._known.get((check, artifact), ())
+
+
+def keys_of(outcome: Outcome, culprits: Culprits, remaining: Iterable[Culprit], *, fail_on_unknown: bool) -> list[str]:
+    """What a rejected verdict is compared by with the baseline.
+
+    Parameters
+    ----------
+    culprits: all of the verdict.
+    remaining: those of them that are not waived.
+    fail_on_unknown: whether what is unknown of the rest is a failure too.
+    """
+    if outcome is Outcome.UNKNOWN:
+        return [UNKNOWN]
+    remaining = tuple(remaining)
+    if culprits.rest in (None, Outcome.FAIL) or not all(culprit.is_stable for culprit in remaining):
+        return [WHOLE]
+    keys = dict.fromkeys(map(_portable, remaining))
+    if fail_on_unknown and culprits.rest is Outcome.UNKNOWN:
+        keys[UNKNOWN] = None
+    return list(keys)
+
+
+def _portable(culprit: Culprit) -> str:
+    """A culprit's name without the folder that the build happened to be in."""
+    name = culprit.name
+    if culprit.unit.startswith("/"):
+        name = posixpath.basename(culprit.unit) + name.removeprefix(culprit.unit)
+    return printable(name)
+
+
+def load_baseline(path: str) -> Baseline:
+    """The baseline in a file.
+
+    Raises
+    ------
+    PolicyError: it cannot be read, or lines in it are no entries; all of them are named.
+    """
+    name = display(path, os.getcwd())
+    try:
+        with open(path, encoding="utf-8") as stream:
+            lines = stream.read().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        hint = "; --hardening-update-baseline makes it" if isinstance(error, FileNotFoundError) else ""
+        raise PolicyError(f"baseline {name}: cannot be read: {reason}{hint}") from None
+    entries = []
+    problems = []
+    for number, line in enumerate(lines, 1):
+        line = line.removesuffix("\r")
+        if not line.strip() or line.startswith("#"):
+            continue
+        entry = Entry(*fields) if len(fields := line.split("\t")) == len(Entry._fields) else None
+        problem = _problem(entry)
+        if entry is None or problem:
+            problems.append(f"baseline {name}, line {number}: {problem}: {shown(line[:200])}")
+        else:
+            entries.append(entry)
+    if problems:
+        raise PolicyError("\n".join(problems))
+    return Baseline(name, entries)
+
+
+def _problem(entry: Entry | None) -> str:
+    if entry is None:
+        return "expected three fields with tabs between: check, artifact, culprit"
+    if entry.check not in CHECK_NAMES:
+        try:
+            get_check(entry.check)
+        except PolicyError as error:
+            return str(error)
+    if not all(field.strip() for field in entry):
+        return "a field is empty"
+    return ""
+
+
+def updated(
+    old: Iterable[Entry], judged: Mapping[tuple[str, str], Collection[str] | None]
+) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """The entries for a new baseline, sorted; and of them those that are new, and those of `old` that are gone.
+
+    Parameters
+    ----------
+    old: the entries so far; those of what was not judged stay.
+    judged: check and artifact -> what falls short in it now; None where that could not be told.
+    """
+    before = set(old)
+    after = {entry for entry in before if judged.get((entry.check, entry.artifact)) is None}
+    for (check, artifact), keys in judged.items():
+        if not artifact.startswith("/"):  # outside the project: it would be another name on another machine
+            after.update(Entry(check, artifact, key) for key in keys or ())
+    return sorted(after), sorted(after - before), sorted(before - after)
+
+
+def write_baseline(path: str, entries: Iterable[Entry]) -> None:
+    """Write a baseline in one step: who reads meanwhile sees the old one or the new one.
+
+    Raises
+    ------
+    OSError: it cannot be written.
+    """
+    path = os.path.realpath(path)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=os.path.basename(path))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(_HEAD)
+            stream.writelines("\t".join(entry) + "\n" for entry in entries)
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _mode(path: str) -> int:
+    """The permissions that a file has, or that a new one gets."""
+    try:
+        return os.stat(path).st_mode & 0o7777
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

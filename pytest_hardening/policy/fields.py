@@ -1,0 +1,107 @@
+"""What the sections of policy and profile files are made of: names that are known, globs, lists of them.
+
+The model is pydantic's: it reads a file, finds every mistake in it at once, and yields the JSON Schema. A mistake that
+pydantic has no words for is raised with `mistake`; `problems.py` words the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from ..checks.registry import CHECK_NAMES
+from ..elf.machines import KNOWN_MACHINES, machine_names
+from ..model import Kind, OnUnknown
+
+__all__ = [
+    "CheckName",
+    "KindName",
+    "LibcName",
+    "MachineName",
+    "OnUnknown",
+    "OneOrMore",
+    "Section",
+    "Text",
+    "mistake",
+    "mistake_of_section",
+    "nearest",
+]
+
+_KINDS = tuple(kind.value for kind in Kind if kind is not Kind.NOT_ELF)
+_LIBCS = ("glibc", "musl", "bionic", "unknown")
+
+
+class Section(BaseModel):
+    """A table of a file: frozen, without conversions, and with no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def mistake(text: str) -> PydanticCustomError:
+    """A mistake in our words; `problems.py` adds the file and the key."""
+    return PydanticCustomError("mistake", "{text}", {"text": text})
+
+
+def mistake_of_section(text: str) -> PydanticCustomError:
+    """A mistake of the table that the field is in."""
+    return PydanticCustomError("mistake_of_section", "{text}", {"text": text})
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The hint behind an unknown name: the nearest known one, or all of them."""
+    known = tuple(known)
+    near = difflib.get_close_matches(name, known, 1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+
+
+class _Known:
+    """A text that is one of some names; with `rare`, of some more that the schema does not list."""
+
+    def __init__(self, what: str, names: tuple[str, ...], *, rare: bool = False) -> None:
+        self._what, self._names, self._rare = what, names, rare
+
+    def __call__(self, value: str) -> str:
+        if value not in self._names and not (self._rare and value in machine_names()):
+            raise mistake(f"unknown {self._what} {value!r}{nearest(value, self._names)}")
+        return value
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        known = {"type": "string", "enum": list(self._names)}
+        return {"anyOf": [known, {"type": "string"}]} if self._rare else known
+
+
+class _OneOrMore:
+    """In the schema: one item, or a list that is not empty."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        listed = handler(core)
+        return {"anyOf": [listed["items"], {**listed, "minItems": 1}]}
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, list) and not value:
+        raise mistake("an empty list: leave the key out, or name something")
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, str) else value
+
+
+_KNOWN_CHECK = _Known("check", CHECK_NAMES)
+_KNOWN_KIND = _Known("kind", _KINDS)
+_KNOWN_MACHINE = _Known("machine", KNOWN_MACHINES, rare=True)
+_KNOWN_LIBC = _Known("libc", _LIBCS)
+
+_Item = TypeVar("_Item")
+
+#: One item, or a list of them that is not empty; a tuple once read.
+OneOrMore = Annotated[tuple[_Item, ...], BeforeValidator(_listed), _OneOrMore()]
+#: A text that says something.
+Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+CheckName = Annotated[str, AfterValidator(_KNOWN_CHECK), _KNOWN_CHECK]
+KindName = Annotated[str, AfterValidator(_KNOWN_KIND), _KNOWN_KIND]
+MachineName = Annotated[str, AfterValidator(_KNOWN_MACHINE), _KNOWN_MACHINE]
+LibcName = Annotated[str, AfterValidator(_KNOWN_LIBC), _KNOWN_LIBC]

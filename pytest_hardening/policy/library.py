@@ -1,0 +1,47 @@
+"""Where profiles are: data files in the package by name, and users' own by path."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.resources import files
+
+from ..artifacts.names import display
+from ..errors import PolicyError
+
+__all__ = ["built_in_profiles", "is_file_name", "profile_text"]
+
+
+@cache
+def built_in_profiles() -> tuple[str, ...]:
+    """The names of the profiles in the package."""
+    folder = files(__package__).joinpath("profiles")
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a profile's name stands for a file: it ends in .toml or has a slash."""
+    return name.endswith(".toml") or os.sep in name
+
+
+def profile_text(name: str, folder: str) -> tuple[str, str, str]:
+    """A profile's text, the name to show, and the folder that its `extends` is relative to.
+
+    Raises
+    ------
+    PolicyError: there is no such profile, or its file cannot be read.
+    """
+    if name in built_in_profiles():
+        return files(__package__).joinpath("profiles").joinpath(f"{name}.toml").read_text("utf-8"), name, folder
+    if not is_file_name(name):
+        from .fields import nearest
+
+        raise PolicyError(f"unknown profile {name!r}{nearest(name, built_in_profiles())}")
+    path = os.path.abspath(os.path.join(folder, name))
+    where = display(path, os.getcwd())
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read(), where, os.path.dirname(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise PolicyError(f"profile {where}: cannot be read: {reason}") from None

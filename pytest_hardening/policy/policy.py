@@ -1,0 +1,200 @@
+"""The policy in force: defaults, ini file, policy file and command line, the later the stronger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..artifacts.names import display
+from ..checks.registry import CHECK_NAMES
+from ..errors import PolicyError
+from ..model import Kind
+from .document import ArtifactRule, Checks, PolicyDocument, Rules
+from .given import COMMAND_LINE, Given
+from .globs import first_match
+from .problems import parsed, read
+from .profile import DEFAULT_PROFILE, Layer, Profile, load_profile
+from .waiver import Waiver
+
+__all__ = ["Policy", "load_policy"]
+
+_FILE, _PYPROJECT, _TABLE = "hardening.toml", "pyproject.toml", "tool.pytest-hardening"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is required of every artifact of a project.
+
+    Parameters
+    ----------
+    file: the policy file's name, empty where there is none.
+    folder: the folder that it lies in: pytest's root folder.
+    document: what it says.
+    profile_given: the profile that the command line, the ini file or nobody named. The command line's alone says what
+        is required: what the policy file says of checks then does not hold.
+    strict_given: whether unknown fails, and who says so.
+    only: only these checks; empty for all.
+    """
+
+    file: str
+    folder: str
+    document: PolicyDocument
+    profile_given: Given
+    strict_given: Given
+    only: tuple[str, ...]
+    _profiles: dict[tuple[int, ...], Profile] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def profile_named(self) -> Given:
+        """The profile of all artifacts for which no rule names another, and who named it."""
+        if self.profile_given.source != COMMAND_LINE and self.document.profile is not None:
+            return Given(self.document.profile, self.file)
+        return self.profile_given
+
+    @property
+    def profile(self) -> Profile:
+        """What is required of artifacts that no rule matches."""
+        return self._of(())
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether unknown fails where nothing else is said of a check or an artifact."""
+        return self.profile.unknown == "fail"
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        return self.document.waiver
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline's file, absolute, or None."""
+        return None if self.document.baseline is None else os.path.join(self.folder, self.document.baseline)
+
+    @cached_property
+    def checks(self) -> tuple[str, ...]:
+        """The names of all checks that any artifact may need, in the order in which they are shown."""
+        rules = range(len(self.document.artifact))
+        named = {name for numbers in ((), *((number,) for number in rules)) for name in self._of(numbers).checks}
+        return tuple(name for name in CHECK_NAMES if name in named)
+
+    def for_artifact(self, name: str, kind: Kind) -> Profile:
+        """What is required of one artifact.
+
+        Parameters
+        ----------
+        name: as it is shown.
+        kind: what it is, of a static archive `Kind.ARCHIVE`.
+        """
+        return self._of(tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind)))
+
+    def excluded(self, name: str) -> str | None:
+        """The glob that leaves an artifact out, or None."""
+        return first_match(name, self.document.exclude)
+
+    def with_profile(self, name: str) -> Profile:
+        """What a profile requires that a test names; what unknown does is as the policy says.
+
+        Parameters
+        ----------
+        name: a built-in profile's, or an absolute path.
+        """
+        return self._over(name, {}, ())
+
+    def _of(self, numbers: tuple[int, ...]) -> Profile:
+        """The profile of artifacts that the rules of these numbers match."""
+        if numbers not in self._profiles:
+            profile = self._laid(numbers)
+            self._profiles[numbers] = profile.narrowed(self.only) if self.only else profile
+        return self._profiles[numbers]
+
+    def _laid(self, numbers: tuple[int, ...]) -> Profile:
+        named, general = self.profile_named.value, self.document.checks
+        rules: list[Layer] = []
+        for number in numbers:
+            rule = self.document.artifact[number]
+            if rule.profile is not None and not self.is_forced:  # its checks, and not those of what stands before
+                named, general = rule.profile, {}
+                rules = [Layer(layer.source, Rules(unknown=layer.rules.unknown)) for layer in rules]
+            asked = {} if self.is_forced else rule.checks
+            source = f"{self.file}, artifact[{number}]"
+            rules.append(Layer(source, Rules.model_construct(unknown=rule.unknown, checks=asked)))
+        return self._over(named, {} if self.is_forced else general, rules)
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether the command line names the profile: then it alone says what is required."""
+        return self.profile_given.source == COMMAND_LINE
+
+    def _over(self, name: str, checks: Checks, rules: Iterable[Layer]) -> Profile:
+        """A profile with what the policy says of all artifacts, and of some, over it."""
+        when = () if self.is_forced else self.document.when
+        own = Rules.model_construct(unknown=self.document.unknown, checks=checks, when=when)
+        strict = Layer(self.strict_given.source, Rules(unknown="fail" if self.strict_given.value else None))
+        layers = (Layer(self.file, own), *rules)
+        layers = (*layers, strict) if strict.source == COMMAND_LINE else (strict, *layers)
+        return load_profile(name, self.folder).over(*layers)
+
+
+def _matches(rule: ArtifactRule, name: str, kind: Kind) -> bool:
+    """Whether all conditions of an `[[artifact]]` hold."""
+    return (rule.path is None or first_match(name, rule.path) is not None) and (
+        rule.kind is None or kind.value in rule.kind
+    )
+
+
+def load_policy(
+    folder: str, profile: Given | None = None, strict: Given | None = None, only: tuple[str, ...] = ()
+) -> Policy:
+    """The policy in force in a project.
+
+    Parameters
+    ----------
+    folder: where `hardening.toml` or `pyproject.toml` are looked for; there may be neither.
+    profile, strict, only: what the command line and the ini file say; names of files are absolute.
+
+    Raises
+    ------
+    PolicyError: a file has mistakes, both files hold a policy, or a profile cannot be read.
+    """
+    file, document = _document(folder)
+    given = profile or Given()
+    named = given if given.value else Given(DEFAULT_PROFILE, given.source)
+    policy = Policy(file, folder, document, named, strict or Given(), only)
+    if not policy.checks:
+        raise PolicyError(f"{file}: requires no check, so it could never fail")
+    return policy
+
+
+def _document(folder: str) -> tuple[str, PolicyDocument]:
+    found = list(_found(folder))
+    if len(found) > 1:
+        raise PolicyError(f"there are two policies: {_FILE} and [{_TABLE}] of {_PYPROJECT}; one is enough")
+    if not found:
+        return "", PolicyDocument()
+    file, data, table = found[0]
+    return file, read(PolicyDocument, data, file, folder, table)
+
+
+def _found(folder: str) -> Iterator[tuple[str, object, str]]:
+    """The files that hold a policy, their data, and the key that it stands under."""
+    for name, table in ((_FILE, ""), (_PYPROJECT, _TABLE)):
+        path = os.path.join(folder, name)
+        if not os.path.isfile(path):
+            continue
+        file = display(os.path.abspath(path), os.getcwd())
+        data: object = parsed(_text(path, file), file)
+        for key in filter(None, table.split(".")):
+            data = data.get(key) if isinstance(data, dict) else None
+        if data is not None:
+            yield file, data, table
+
+
+def _text(path: str, file: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise PolicyError(f"{file}: cannot be read: {reason}") from None

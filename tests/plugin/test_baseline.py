@@ -1,0 +1,221 @@
+"""The baseline in a run: old failures pass, new ones do not, and the file follows what was judged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_hardening.fixtures import CompileC
+    from tests.plugin.conftest import User
+
+X = "build/libX.so::stack-protector"
+Y = "build/libY.so::relro"
+POLICY = 'profile = "kms-6.6"\nbaseline = "known.txt"'
+COPY = "stack-protector\tbuild/libX.so\tF.c: copy()"
+GROW = "stack-protector\tbuild/libX.so\tF.c: grow()"
+RELRO = "relro\tbuild/libY.so\t-"
+GONE = "relro\tbuild/libX.so\t-"
+
+
+@pytest.fixture
+def known(legacy: User) -> Path:
+    """The baseline's file, not yet there."""
+    legacy.policy(POLICY)
+    return legacy.path / "known.txt"
+
+
+def entries(path: Path) -> list[str]:
+    return [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_update_writes_what_fails_and_later_runs_pass(legacy: User, known: Path, workers: list[str]) -> None:
+    result = legacy.pytest("--hardening", "build", "--hardening-update-baseline", *workers)
+    result.stdout.fnmatch_lines(
+        [
+            "*= hardening: baseline =*",
+            "known.txt: 3 entries, 3 added, 0 removed",
+            "+ build/libY.so::relro",
+            "+ build/libX.so::stack-protector: F.c: copy()",
+            "+ build/libX.so::stack-protector: F.c: grow()",
+        ]
+    )
+    assert result.ret == pytest.ExitCode.OK
+    assert entries(known) == [RELRO, COPY, GROW]
+    assert {path.name for path in legacy.path.iterdir() if "known" in path.name} == {"known.txt"}
+    run = legacy.run("--hardening", "build", "-rx", *workers)
+    assert run.result.ret == pytest.ExitCode.OK
+    assert run.having("fail") == {X, Y}
+    run.result.stdout.fnmatch_lines(
+        ["2 artifacts: 2 ok, 2 unknown (?), 2 in the baseline", f"XFAIL {X} - in the baseline known.txt"]
+    )
+    before = known.read_bytes()
+    again = legacy.pytest("--hardening", "build", "--hardening-update-baseline", *workers)
+    again.stdout.fnmatch_lines(["known.txt: 3 entries, 0 added, 0 removed"])
+    assert known.read_bytes() == before
+
+
+def test_new_culprits_alone_are_named(legacy: User, known: Path) -> None:
+    known.write_text(f"{RELRO}\n{COPY}\n", "utf-8")
+    result = legacy.pytest("--hardening", "build")
+    result.stdout.fnmatch_lines(
+        [
+            "build/libX.so: stack-protector: F.c: grow() besides what is accepted",
+            "  1 more in the baseline known.txt",
+            f"FAILED {X} - *",
+        ]
+    )
+    result.assert_outcomes(failed=1, xfailed=1, passed=2)
+    assert entries(known) == [RELRO, COPY]
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_entries_that_are_gone_are_told_and_fail_only_when_strict(
+    legacy: User, known: Path, workers: list[str]
+) -> None:
+    known.write_text("\n".join((RELRO, GONE, COPY, GROW)), "utf-8")
+    arguments = ["--hardening", "build", "-k", "not fortify", *workers]  # fortify is unknown, which strict refuses
+    result = legacy.pytest(*arguments)
+    told = ["known.txt: 1 entry not needed any more: run with --hardening-update-baseline", "- build/libX.so::relro"]
+    result.stdout.fnmatch_lines(told)
+    assert result.ret == pytest.ExitCode.OK
+    strict = legacy.pytest(*arguments, "--hardening-strict")
+    strict.stdout.fnmatch_lines(told)
+    strict.assert_outcomes(xfailed=2, passed=2)
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+    legacy.pytest(*arguments, "--hardening-update-baseline").stdout.fnmatch_lines(["- build/libX.so::relro"])
+    assert entries(known) == [RELRO, COPY, GROW]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hardening", "build", "-k", "libX and stack-protector"],
+        ["--hardening", "build", "--hardening-check", "stack-protector"],
+        ["--hardening", "build/libX.so", "--deselect", "build/libX.so::relro"],
+        ["--hardening", "build", "build/libX.so::stack-protector"],
+    ],
+)
+def test_entries_of_what_is_not_judged_stay(legacy: User, known: Path, arguments: list[str]) -> None:
+    known.write_text("\n".join((RELRO, GONE, COPY)), "utf-8")
+    legacy.pytest(*arguments, "--hardening-strict").stdout.no_fnmatch_line("*not needed any more*")
+    legacy.pytest(*arguments, "--hardening-update-baseline")
+    assert entries(known) == [GONE, RELRO, COPY, GROW]
+
+
+def test_last_failed_updates_what_it_runs(legacy: User, known: Path) -> None:
+    known.write_text(GONE, "utf-8")
+    legacy.pytest("--hardening", "build")
+    result = legacy.pytest("--hardening", "build", "--lf", "--hardening-update-baseline")
+    result.assert_outcomes(xfailed=2, deselected=4)
+    assert entries(known) == [GONE, RELRO, COPY, GROW]
+
+
+def test_nothing_is_written_by_collect_only(legacy: User, known: Path) -> None:
+    legacy.pytest("--hardening", "build", "--hardening-update-baseline", "--collect-only")
+    assert not known.exists()
+
+
+def test_nothing_is_written_when_nothing_was_run(legacy: User, known: Path) -> None:
+    result = legacy.pytest("--hardening", "build", "--hardening-update-baseline", "-k", "nothing")
+    result.stdout.fnmatch_lines(["baseline known.txt: not written, as the run did not come to its end"])
+    assert not known.exists()
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_nothing_is_written_when_the_run_is_interrupted(legacy: User, known: Path, workers: list[str]) -> None:
+    known.write_text(GONE, "utf-8")
+    (legacy.path / "test_slow.py").write_text(
+        "import pathlib, time\ndef test_slow():\n    pathlib.Path('started').touch()\n    time.sleep(60)\n", "utf-8"
+    )
+    command = [sys.executable, "-m", "pytest", "--hardening=build", "--hardening-update-baseline", "test_slow.py"]
+    process = subprocess.Popen([*command, *workers], cwd=legacy.path, stdout=subprocess.PIPE, text=True)
+    try:
+        while not (legacy.path / "started").exists():
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=50)
+    finally:
+        process.kill()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "baseline known.txt: not written, as the run did not come to its end" in output
+    assert entries(known) == [GONE]
+
+
+def test_missing_or_malformed_baseline_is_a_usage_error(legacy: User, known: Path) -> None:
+    result = legacy.pytest("--hardening", "build")
+    result.stderr.fnmatch_lines(
+        ["*baseline known.txt: cannot be read: No such file*--hardening-update-baseline makes it"]
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    known.write_text("relro\nrelo\ta\t-\n", "utf-8")
+    for update in ([], ["--hardening-update-baseline"]):
+        result = legacy.pytest("--hardening", "build", *update)
+        result.stderr.fnmatch_lines(["*known.txt, line 1: *", "*known.txt, line 2: *"])
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert known.read_text("utf-8").startswith("relro\nrelo")
+
+
+def test_command_line_wins_over_policy_file_and_that_over_ini(legacy: User) -> None:
+    for name, text in {"command.txt": f"{RELRO}\n{COPY}\n{GROW}", "policy.txt": "relo", "ini.txt": "relo"}.items():
+        (legacy.path / name).write_text(text, "utf-8")
+    (legacy.path / "pytest.ini").write_text("[pytest]\nhardening_baseline = ini.txt\n", "utf-8")
+    legacy.pytest("--hardening", "build").stderr.fnmatch_lines(["*baseline ini.txt, line 1*"])
+    legacy.policy('profile = "kms-6.6"\nbaseline = "policy.txt"')
+    legacy.pytest("--hardening", "build").stderr.fnmatch_lines(["*baseline policy.txt, line 1*"])
+    assert legacy.pytest("--hardening", "build", "--hardening-baseline", "command.txt").ret == pytest.ExitCode.OK
+
+
+def test_update_needs_a_file_and_something_to_judge(legacy: User) -> None:
+    result = legacy.pytest("--hardening", "build", "--hardening-update-baseline")
+    result.stderr.fnmatch_lines(["*there is no baseline; name it with --hardening-baseline FILE*"])
+    nothing = legacy.pytest("--hardening-update-baseline")
+    nothing.stderr.fnmatch_lines(["*--hardening-update-baseline needs --hardening PATH*"])
+    assert result.ret == nothing.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_file_that_cannot_be_written_is_an_error(legacy: User) -> None:
+    legacy.policy('profile = "kms-6.6"\nbaseline = "none/known.txt"')
+    result = legacy.pytest("--hardening", "build", "--hardening-update-baseline")
+    result.stdout.fnmatch_lines(["baseline not written: *none/known.txt: No such file or directory"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_file_outside_the_project_is_not_written(
+    legacy: User, known: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "libY.so"
+    (legacy.path / "build" / "libY.so").rename(outside)
+    arguments = [f"--hardening={outside}", f"--rootdir={legacy.path}", "--hardening-update-baseline"]
+    result = legacy.pytest(*arguments)
+    result.stdout.fnmatch_lines(["1 not written: of files outside the project, which have no lasting name"])
+    assert entries(known) == []
+
+
+def test_members_of_an_archive_are_entries(user: User) -> None:
+    user.build("build", "pic-member")
+    arguments = ["--hardening", "build/AB.a", "--hardening-check", "pic", "--hardening-baseline", "known.txt"]
+    user.pytest(*arguments, "--hardening-update-baseline")
+    assert entries(user.path / "known.txt") == ["pic\tbuild/AB.a\tB.o"]
+    assert user.pytest(*arguments).ret == pytest.ExitCode.OK
+
+
+def test_functions_without_a_name_are_known_as_a_whole(user: User, build: CompileC) -> None:
+    source = "void sink(char *);\nint copy(const char *s) { char b[64]; b[0] = *s; sink(b); return b[0]; }"
+    flags = ["-O2", "-fPIC", "-fvisibility=hidden", "-fno-stack-protector"]
+    shutil.copy(build({"F.c": source}, "shared-library", flags, ["-s"], name="libX.so"), user.path)
+    arguments = ["--hardening", "libX.so", "--hardening-check", "stack-protector", "--hardening-baseline", "known.txt"]
+    run = user.run(*arguments, "--hardening-update-baseline")
+    culprits = run.document["artifacts"][0]["verdicts"][0]["culprits"]
+    assert len(culprits) == 1
+    assert culprits[0].startswith("0x")
+    assert entries(user.path / "known.txt") == ["stack-protector\tlibX.so\t-"]
+    assert user.pytest(*arguments).ret == pytest.ExitCode.OK
