@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model import Outcome, Verdict
 
-__all__ = ["message", "with_fix"]
+__all__ = ["culprits_of", "message", "with_fix"]
 
 _SHOWN_CULPRITS = 8
 
@@ -20,12 +20,17 @@ def message(name: str, verdict: Verdict) -> str:
     lines = [f"{name}: {unknown}{verdict.summary}"]
     lines += [f"  {item}" for item in verdict.evidence]
     if verdict.culprits:
-        shown = ", ".join(verdict.culprits[:_SHOWN_CULPRITS])
-        more = len(verdict.culprits) - _SHOWN_CULPRITS
-        lines.append(f"  culprits: {shown}" + (f" and {more} more" if more > 0 else ""))
+        lines.append(f"  {culprits_of(verdict)}")
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
     return "\n".join(lines)
+
+
+def culprits_of(verdict: Verdict) -> str:
+    """One line with the first culprits of a verdict that has any."""
+    shown = ", ".join(verdict.culprits[:_SHOWN_CULPRITS])
+    more = len(verdict.culprits) - _SHOWN_CULPRITS
+    return f"culprits: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def with_fix(summary: str, remedy: str) -> str:
