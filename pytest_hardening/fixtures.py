@@ -47,6 +47,7 @@ class CProject(Protocol):
         folder: str | Path,
         compiler: Compiler | str | Sequence[str] | None = None,
         cxx: Compiler | str | Sequence[str] | None = None,
+        keep: Sequence[str] = (),
     ) -> Project: ...
 
 
@@ -154,11 +155,18 @@ def c_project(
     _hardening_builds: BuildCache,
     _hardening_build_log: BuildLog,
 ) -> CProject:
-    """Copy a C project to a temporary folder and build it there: `c_project(folder) -> Project`.
+    """Copy a C project to a temporary folder and build it there: `c_project(folder, keep=()) -> Project`.
 
     `folder` is relative to the test's folder. The `Project` has `path`, the copy that the test may change, and the
     methods `make()` and `cmake()`, which return the build folder. It is built with the fixture `cc`, or with `compiler`
     and `cxx`, commands or `Compiler` objects.
+
+    The copy is without what was built in the tree before, so that everything is made anew: ELF files, static archives,
+    LLVM bitcode, CMakeCache.txt and CMakeFiles stay behind, whatever folder they are in. Binaries that belong to the
+    project are named by `keep`, globs relative to `folder`: `keep=["vendor/*.a"]`.
+
+    `make()` gives the makefile the folder to build in as `BUILD=FOLDER`; one that knows no `BUILD` builds within the
+    copied tree, which is then returned.
     """
     from pytest_hardening.toolchain import Project, copy_project
 
@@ -166,17 +174,22 @@ def c_project(
         folder: str | Path,
         compiler: Compiler | str | Sequence[str] | None = None,
         cxx: Compiler | str | Sequence[str] | None = None,
+        keep: Sequence[str] = (),
     ) -> Project:
         source = (request.path.parent / folder).resolve()
         copy = tmp_path_factory.mktemp("c_project") / source.name
         # The session's temporary folder may lie within the project, as with --basetemp=tmp.
-        copy_project(source, copy, leave_out=_hardening_builds.root.parent)
+        left = copy_project(source, copy, leave_out=_hardening_builds.root.parent, keep=keep)
+        if left:
+            shown = "\n".join((*left[:20], *([f"and {len(left) - 20} more"] if len(left) > 20 else [])))
+            request.node.add_report_section(_phase(), f"left out of the copy of {source.name}, as built before", shown)
         return Project(
             copy,
             _hardening_builds,
             _hardening_build_log,
             compiler=_chosen(request, compiler, "cc"),
             cxx=None if cxx is None else _chosen(request, cxx, "cxx"),
+            keep=["."],  # what is in the copy now is there because somebody wants it
         )
 
     return c_project

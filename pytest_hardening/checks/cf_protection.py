@@ -8,7 +8,7 @@ from ..elf.facts import ENTRY, ElfFacts, EntryPoint, FunctionFinding, Need, Unit
 from ..elf.machines import EM_386, EM_AARCH64, EM_X86_64
 from ..model import Evidence, Kind, Verdict
 from .base import LINKED, Check
-from .functions import culprits_of, last_option, place_of
+from .functions import UNSTRIPPED, culprits_of, last_option, place_of
 
 __all__ = ["CfProtection"]
 
@@ -23,6 +23,7 @@ class _Scheme:
     landing_pads: tuple[bytes, ...]
     pad_name: str
     flag: str
+    report: str  # how the linker names the inputs without the mark
     options: Mapping[str, bool]  # what a unit may be recorded with, and whether that is all of it; the last one wins
 
 
@@ -34,15 +35,22 @@ _AARCH64_OPTIONS = {
     f"-mbranch-protection={value}": value in ("standard", "bti+pac-ret", "pac-ret+bti")
     for value in ("standard", "bti+pac-ret", "pac-ret+bti", "bti", "pac-ret", "pac-ret+leaf", "none")
 }
+_X86_REPORT = "-Wl,-z,cet-report=warning"
+_AARCH64_REPORT = "-Wl,-z,force-bti (GNU ld) or -Wl,-z,bti-report=warning (lld)"
 _SCHEMES = {
-    EM_X86_64: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfa",), "ENDBR64", "-fcf-protection=full", _X86_OPTIONS),
-    EM_386: _Scheme(_X86_FEATURES, (b"\xf3\x0f\x1e\xfb",), "ENDBR32", "-fcf-protection=full", _X86_OPTIONS),
+    EM_X86_64: _Scheme(
+        _X86_FEATURES, (b"\xf3\x0f\x1e\xfa",), "ENDBR64", "-fcf-protection=full", _X86_REPORT, _X86_OPTIONS
+    ),
+    EM_386: _Scheme(
+        _X86_FEATURES, (b"\xf3\x0f\x1e\xfb",), "ENDBR32", "-fcf-protection=full", _X86_REPORT, _X86_OPTIONS
+    ),
     EM_AARCH64: _Scheme(
         (("bti", 1), ("pac", 2)),
         # bti c, bti jc, paciasp, pacibsp (Arm ARM, "Effect of entering a guarded page"), little-endian
         (b"\x5f\x24\x03\xd5", b"\xdf\x24\x03\xd5", b"\x3f\x23\x03\xd5", b"\x7f\x23\x03\xd5"),
         "BTI or PACIASP",
         "-mbranch-protection=standard",
+        _AARCH64_REPORT,
         _AARCH64_OPTIONS,
     ),
 }
@@ -71,7 +79,8 @@ class CfProtection(Check):
     Fix
     ---
     x86: compile with -fcf-protection=full; AArch64: -mbranch-protection=standard. Assembly needs the note and landing
-    pads by hand. GNU ld names the input that lacks it: -Wl,-z,cet-report=warning, -Wl,-z,bti-report=warning.
+    pads by hand. Linkers name the inputs that lack it: with -Wl,-z,cet-report=warning, on AArch64 GNU ld with
+    -Wl,-z,force-bti and lld with -Wl,-z,bti-report=warning. Those of the toolchain itself no flag of yours can mend.
 
     References
     ----------
@@ -147,15 +156,23 @@ class CfProtection(Check):
                 **observed,
             )
         if missing:
-            why = (
-                "although functions have landing pads: an object without the note was linked in, often a start file"
-                if entries
-                else "and no function symbol is left to tell why"
+            if not entries:
+                why = "and no function symbol is left to tell why"
+                return self.unknown(f"not marked for {names}, {why}", seen, remedy=UNSTRIPPED, **observed)
+            return self.unknown(
+                f"not marked for {names}, although functions have landing pads: an object without the note was linked "
+                "in, often a start file",
+                seen,
+                remedy=f"link with {scheme.report} to learn which input lacks the note; where it is a start file "
+                "(Debian 12), no flag of yours mends it",
+                **observed,
             )
-            return self.unknown(f"not marked for {names}, {why}", seen, remedy=remedy, **observed)
         if not entries and (start is None or not start.code.startswith(scheme.landing_pads)):
             return self.unknown(
-                "marked, but no function symbol is left to tell whether the linker forced it", seen, **observed
+                "marked, but no function symbol is left to tell whether the linker forced it",
+                seen,
+                remedy=UNSTRIPPED,
+                **observed,
             )
         if bare:
             return self.unknown("marked, but some functions have no landing pad", seen, *shown, **observed)

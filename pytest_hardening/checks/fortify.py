@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, LibraryCall, Need, Unit
@@ -13,7 +14,7 @@ from .fortified_names import (
     UNCHECKED_BELOW_LEVEL_1,
     UNCHECKED_BELOW_LEVEL_2,
 )
-from .functions import culprits_of, place_of, units_named
+from .functions import culprits_of, place_of, units_named, way_to_see
 
 __all__ = ["Fortify"]
 
@@ -95,7 +96,8 @@ class Fortify(Check):
             return self.unknown("musl has no fortified functions: nothing in the file can show it", level=None)
         if facts.kind.is_static:
             if reason := self._static_unknown(facts):
-                return self.unknown(reason, level=None)
+                remedy = way_to_see(facts.calls.incomplete) if facts.calls is not None else ""
+                return self.unknown(reason, remedy=remedy, level=None)
             names = frozenset(call.callee for call in facts.calls.found) if facts.calls else frozenset()
             if not names & (CHECKED | FORTIFIABLE):
                 return self.not_applicable("its own code calls no function that FORTIFY replaces")
@@ -119,7 +121,7 @@ class Fortify(Check):
         plain = (called & _replaced(level)) - {call.callee for call in callers} | {call.callee for call in guilty}
         unoptimised = _callers_in(facts, _unoptimised(facts))
         if plain or unoptimised:
-            blamed = (*guilty, *unoptimised)
+            blamed = tuple(dict.fromkeys((*guilty, *unoptimised)))
             rest = self._rest(facts, checked, plain, blamed, level)
             return self._unfortified(facts, checked, plain, blamed, level, rest)
         languages = _foreign_languages(facts)
@@ -164,26 +166,16 @@ class Fortify(Check):
         rest: Outcome | None,
     ) -> Verdict:
         seen = [Evidence("relocations", f"calls to plain {_list(plain)}")] if plain else []
-        seen += [Evidence("code", f"{place_of(call.caller)} calls plain {call.callee}") for call in guilty[:_SHOWN]]
+        seen += [Evidence("code", sentence) for sentence in _sentences(guilty)]
         if checked:
             seen.append(Evidence("symbol table", f"{_list(checked)}"))
         slow = _unoptimised(facts)
         doubt = "" if slow or any(_is_certain(facts, call) for call in guilty) else _doubt(facts, guilty)
         if doubt:
             return self.unknown(f"calls plain {_list(plain)}, which proves nothing here: {doubt}", *seen, level=None)
-        what = "not fortified"
-        if checked & CHECKED_AT_LEVEL_2:
-            what = "some units are not fortified"
-        elif checked:
-            what = "some units are not fortified, or all are below level 2"
-        lowest = 1 if plain <= UNCHECKED_BELOW_LEVEL_1 else 2
-        why = f"calls plain {_list(plain)}, which level {lowest} replaces"
-        if slow:
-            names = ", ".join(unit.name for unit in slow[:_SHOWN])
-            why = f"{names}: compiled without optimisation, which switches it off"
-            seen += [Evidence(unit.source, f"{unit.name}: no -O1 or higher on record") for unit in slow[:_SHOWN]]
+        seen += [Evidence(unit.source, f"{unit.name}: no -O1 or higher on record") for unit in slow[:_SHOWN]]
         return self.failed(
-            f"{what}{_places(guilty)}: {why}",
+            _switched_off(slow, guilty) if slow else _too_low(checked, plain, guilty),
             *seen,
             remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
             culprits=culprits_of(call.caller for call in guilty),
@@ -202,11 +194,24 @@ class Fortify(Check):
         ]
         if least >= level and (level < 3 or _every_unit(facts, at_level_3)):
             return self.passed(f"fortified at level {least} or higher", *seen, level=least)
-        return self.unknown(
-            f"fortified at level {min(least, 2)} or higher: its calls do not tell level {level} from it everywhere",
-            *seen,
-            level=least,
-        )
+        return self.unknown(_too_vague(facts, least, level), *seen, level=least)
+
+
+def _too_vague(facts: ElfFacts, least: int, level: int) -> str:
+    """Why a file that is fortified does not show at which level."""
+    if level < 3:
+        return f"at least level {least}; level {level} would look the same here (no call that tells them apart)"
+    if least == 3:
+        return "level 3 in some places; others would look the same at level 2 (their buffer sizes are constants)"
+    if facts.calls is None or facts.calls.incomplete:
+        reason = facts.calls.incomplete if facts.calls is not None else "its code was not read"
+        return f"at least level {least}; cannot tell whether level 3: {reason}"
+    sizes = {call.size for call in _callers(facts, CHECKED - CHECKED_AT_LEVEL_2)}  # printf and its like take no buffer
+    if sizes == {"constant"}:
+        return f"at least level {least}; level 3 would look the same here (all buffer sizes are constants)"
+    if not sizes:
+        return f"at least level {least}; level 3 would look the same here (no call passes a buffer's size)"
+    return f"at least level {least}; cannot tell whether level 3: the code does not show how buffer sizes are made"
 
 
 def _replaced(level: int) -> frozenset[str]:
@@ -224,11 +229,50 @@ def _callers_in(facts: ElfFacts, units: tuple[Unit, ...]) -> tuple[LibraryCall, 
     return tuple(call for call in found if call.caller.unit in names and call.callee in FORTIFIABLE)
 
 
-def _places(guilty: tuple[LibraryCall, ...]) -> str:
-    if not guilty:
-        return ""
-    more = f" and {len(guilty) - 1} more" if len(guilty) > 1 else ""
-    return f", see {place_of(guilty[0].caller)}{more}"
+def _too_low(checked: frozenset[str], plain: frozenset[str], guilty: tuple[LibraryCall, ...]) -> str:
+    """What a file is that calls plain functions, in one sentence."""
+    lowest = 1 if plain <= UNCHECKED_BELOW_LEVEL_1 else 2
+    what = "not fortified" if lowest == 1 else "not fortified, or only at level 1"
+    if checked & CHECKED_AT_LEVEL_2:
+        what = f"some units are {what}"
+    places = list(_plain_calls(guilty))
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    see = f", see {places[0]}{more}" if places else ""
+    return f"{what}{see}: calls plain {_list(plain)}, which level {lowest} replaces"
+
+
+def _switched_off(units: tuple[Unit, ...], guilty: tuple[LibraryCall, ...]) -> str:
+    """The same for one of which units were compiled without optimisation."""
+    names = list(dict.fromkeys(unit.name or "a unit" for unit in units))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    verb = "were" if len(names) > 1 else "was"
+    text = f"{', '.join(names[:_SHOWN])}{more} {verb} compiled without optimisation, which switches FORTIFY off"
+    called = _plain_calls(call for call in guilty if call.caller.unit in names)
+    if not called:
+        return text
+    place, callees = next(iter(called.items()))
+    others = f" (and {len(called) - 1} more)" if len(called) > 1 else ""
+    where = place.removesuffix(f" of {names[0]}") if len(names) == 1 else place
+    return f"{text}: {where} calls plain {_list(frozenset(callees))}{others}"
+
+
+def _plain_calls(guilty: Iterable[LibraryCall]) -> dict[str, list[str]]:
+    """By calling function, as a sentence names it: what it calls."""
+    called: dict[str, list[str]] = {}
+    for call in guilty:
+        callees = called.setdefault(place_of(call.caller), [])
+        if call.callee not in callees:
+            callees.append(call.callee)
+    return called
+
+
+def _sentences(guilty: tuple[LibraryCall, ...]) -> Iterator[str]:
+    """Which functions call what, a sentence for each of the first ones."""
+    called = _plain_calls(guilty)
+    for place, callees in islice(called.items(), _SHOWN):
+        yield f"{place} calls plain {_list(frozenset(callees))}"
+    if len(called) > _SHOWN:
+        yield f"and {len(called) - _SHOWN} more functions"
 
 
 def _foreign_languages(facts: ElfFacts) -> str:

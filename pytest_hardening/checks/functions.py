@@ -1,4 +1,6 @@
-"""How checks name a function: with its unit where that is known, by its address range where the file is stripped."""
+"""How checks name a function: with its unit where that is known, by its address range where the file is stripped; and
+what helps where the functions cannot be seen.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,20 @@ from collections.abc import Iterable
 
 from ..elf.facts import FunctionFinding, Unit, Units
 
-__all__ = ["culprit_of", "culprits_of", "last_option", "place_of", "units_named"]
+__all__ = ["UNSTRIPPED", "culprit_of", "culprits_of", "last_option", "place_of", "units_named", "way_to_see"]
+
+#: What helps where `strip` took away what would tell.
+UNSTRIPPED = "judge it before it is stripped"
+_MARKS = "in assembly, mark each function with .type NAME,%function and .size"
+# by the beginnings of the reasons that elf/code gives (StackUse.incomplete, Calls.incomplete)
+_WAYS = {
+    "static and stripped": UNSTRIPPED,
+    "static: only functions": "compile every unit with -g",
+    "no symbol tells where": _MARKS,
+    "neither symbols nor unwind tables": f"{UNSTRIPPED}; {_MARKS}",
+    "unwind tables of Arm": UNSTRIPPED,
+    "it holds code of": f"compile its units of C with -g, and {UNSTRIPPED}",
+}
 
 
 def culprit_of(finding: FunctionFinding) -> str:
@@ -24,6 +39,16 @@ def place_of(finding: FunctionFinding) -> str:
     """`copy() of F.c`, `copy()` or `the function at 0x1149-0x11a0`, for a sentence."""
     function = f"{finding.function}()" if finding.function else f"the function at {_range(finding)}"
     return f"{function} of {finding.unit}" if finding.unit else function
+
+
+def way_to_see(incomplete: str) -> str:
+    """How to make visible what could not be looked at; empty where nothing helps.
+
+    Parameters
+    ----------
+    incomplete: why not all code could be looked at; see `StackUse` and `Calls`.
+    """
+    return "; ".join(way for reason, way in _WAYS.items() if reason in incomplete)
 
 
 def _range(finding: FunctionFinding) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ..elf.facts import ElfFacts, Need, Unit
 from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, without_c
+from .functions import UNSTRIPPED
 
 __all__ = [
     "NO_RECORD",
@@ -30,7 +31,8 @@ __all__ = [
     "version_of",
 ]
 
-NO_RECORD = "no flags on record: compile with -g or -frecord-gcc-switches (clang: -grecord-command-line)"
+NO_RECORD = "no flags on record"
+_HOW_TO_RECORD = "compile with -g or -frecord-gcc-switches (clang: -grecord-command-line)"
 _SHOWN = 3
 _MOST_SHOWN = 6
 _MOST_CULPRITS = 200
@@ -46,10 +48,12 @@ class Answer(NamedTuple):
     conforms: None where the record does not tell.
     seen: "with -O2", "without -ftrivial-auto-var-init": what follows the word "compiled"; where the record does not
         tell, the reason as a phrase.
+    fix: how to mend the unit, where that is not the check's remedy; where the record does not tell, how to make it.
     """
 
     conforms: bool | None
     seen: str
+    fix: str = ""
 
 
 class RecordedCheck(Check):
@@ -67,7 +71,7 @@ class RecordedCheck(Check):
 
     @abstractmethod
     def remedy(self, parameters: Mapping[str, Any]) -> str:
-        """What to do where a unit fails or has no record."""
+        """What to do where a unit fails."""
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return frozenset() if facts.bytecode else needs_of_units(facts)
@@ -81,7 +85,8 @@ class RecordedCheck(Check):
         units = [unit for unit in facts.units.found if _may_be_c(unit)]
         if not units:
             return self._without_c(facts)
-        answers = [(unit, self._answer(facts, unit, parameters)) for unit in units]
+        without = Answer(None, NO_RECORD, _way_to_record(facts))
+        answers = [(u, without if u.flags is None else self.answer(facts, u, parameters)) for u in units]
         failing = [(unit, answer) for unit, answer in answers if answer.conforms is False]
         silent = [(unit, answer) for unit, answer in answers if answer.conforms is None]
         observed = {"units": len(units), "failing": len(failing), "unknown": len(silent)}
@@ -90,16 +95,11 @@ class RecordedCheck(Check):
             return self._failing(failing, parameters, observed, rest)
         missing = missing_units(facts)
         if silent or missing:
-            return self._silent(silent, missing, parameters, observed)
+            return self._silent(silent, missing, observed)
         kinds = list(dict.fromkeys(answer.seen for _, answer in answers))
         return self.passed(
             f"{len(units)} unit(s) compiled {_few(kinds, ' or ')}", *map(_evidence, answers[:_MOST_SHOWN]), **observed
         )
-
-    def _answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
-        if unit.flags is None:
-            return Answer(None, "no flags on record")
-        return self.answer(facts, unit, parameters)
 
     def _without_c(self, facts: ElfFacts) -> Verdict:
         if facts.units is None or facts.units.unread:
@@ -107,7 +107,7 @@ class RecordedCheck(Check):
         languages = sorted({unit.language for unit in facts.units.found})
         if languages:
             return self.not_applicable(f"no unit of C: {', '.join(languages)}")
-        return self.unknown(NO_RECORD)
+        return self.unknown(NO_RECORD, remedy=_way_to_record(facts))
 
     def _failing(
         self,
@@ -121,7 +121,7 @@ class RecordedCheck(Check):
         return self.failed(
             f"{_few(names) if names else 'a unit'} compiled {_few(kinds, ' or ')}",
             *map(_evidence, failing[:_MOST_SHOWN]),
-            remedy=self.remedy(parameters),
+            remedy=_fixes(failing, self.remedy(parameters)),
             culprits=tuple(names[:_MOST_CULPRITS]),
             rest=rest if len(names) <= _MOST_CULPRITS and all(unit.name for unit, _ in failing) else None,
             **observed,
@@ -131,18 +131,17 @@ class RecordedCheck(Check):
         self,
         silent: list[tuple[Unit, Answer]],
         missing: str,
-        parameters: Mapping[str, Any],
         observed: Mapping[str, Any],
     ) -> Verdict:
         if len(silent) == observed["units"] and all(unit.flags is None for unit, _ in silent):
-            return self.unknown(NO_RECORD, **observed)
+            return self.unknown(NO_RECORD, remedy=_fixes(silent), **observed)
         reasons = list(dict.fromkeys(answer.seen for _, answer in silent))
         names = list(dict.fromkeys(unit.name or "a unit" for unit, _ in silent))
         told = [f"{_few(names)}: {_few(reasons, '; ')}"] if silent else []
         return self.unknown(
             "; ".join([*told, *filter(None, [missing])]),
             *map(_evidence, silent[:_MOST_SHOWN]),
-            remedy=self.remedy(parameters) if any(unit.flags is not None for unit, _ in silent) else "",
+            remedy=_fixes(silent),
             **observed,
         )
 
@@ -185,8 +184,24 @@ def _may_be_c(unit: Unit) -> bool:
 
 def _evidence(judged: tuple[Unit, Answer]) -> Evidence:
     unit, answer = judged
-    compiler = f" ({unit.compiler} {unit.version}".rstrip() + ")" if unit.compiler else ""
+    compiler = f"{unit.compiler} {unit.version}".rstrip()
+    compiler = f" ({compiler})" if compiler and compiler not in answer.seen else ""
     return Evidence(unit.source, f"{unit.name or 'a unit'}{compiler}: {answer.seen}")
+
+
+def _fixes(judged: list[tuple[Unit, Answer]], otherwise: str = "") -> str:
+    """What the answers advise, each once; `otherwise` stands for those that advise nothing."""
+    return _few(list(dict.fromkeys(filter(None, (answer.fix or otherwise for _, answer in judged)))), "; ")
+
+
+def _way_to_record(facts: ElfFacts) -> str:
+    """How flags come onto record, or the record that there is into reach."""
+    read = facts.units is not None and any(unit.source == "DWARF" for unit in facts.units.found)
+    if not read and facts.section(".gnu_debuglink") is not None:
+        return "its debug file (.gnu_debuglink) was not read: say where it is, --hardening-debug-root DIR"
+    if facts.kind.is_linked and facts.section(".symtab") is None:
+        return f"{UNSTRIPPED}, and {_HOW_TO_RECORD}"
+    return _HOW_TO_RECORD
 
 
 def _few(names: list[str], separator: str = ", ") -> str:

@@ -106,17 +106,24 @@ class RecordedFlags(RecordedCheck):
         conforming: list[str] = []
         lacking: list[str] = []
         doubtful: list[str] = []
+        amiss: dict[str, list[str]] = {"with_flags": [], "without_flags": []}
+        ways: list[str] = []
         for names, wanted in (("with_flags", True), ("without_flags", False)):
             for flag in parameters[names]:
                 state = _in_force(unit, flag)
                 if state is None:
                     doubtful.append(f"the record does not tell {flag}")
+                    ways.append(_way(unit, flag, names))
                 else:
                     words = f"with {flag}" if state else f"without {flag}"
                     (conforming if state is wanted else lacking).append(words)
+                    if state is not wanted:
+                        amiss[names].append(flag)
         if lacking:
-            return Answer(False, ", ".join(lacking))
-        return Answer(None, ", ".join(doubtful)) if doubtful else Answer(True, ", ".join(conforming))
+            return Answer(False, ", ".join(lacking), self.remedy(amiss))
+        if doubtful:
+            return Answer(None, ", ".join(doubtful), "; ".join(ways))
+        return Answer(True, ", ".join(conforming))
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:
         wanted, forbidden = " ".join(parameters["with_flags"]), " ".join(parameters["without_flags"])
@@ -141,6 +148,17 @@ def _in_force(unit: Unit, flag: str) -> bool | None:
         return None
     told = unit.compiler == "clang" or wanted == "-p" or (wanted.startswith(_BY_GCC) and not _NOT_BY_GCC.match(wanted))
     return False if told else None
+
+
+def _way(unit: Unit, flag: str, parameter: str) -> str:
+    """What to do about a flag of which the record does not tell: see `_in_force`."""
+    if flag.endswith("=native"):
+        return f"name the machine that {flag} stands for: the record does"
+    if _switch(_spelled(flag)) in _DEFAULTS:
+        given = flag if parameter == "with_flags" else f"the opposite of {flag}"
+        return f"compile every unit with {given}: what a compiler is configured with is not recorded"
+    compiler = "GCC" if unit.compiler == "gcc" else unit.compiler or "its compiler"
+    return f"remove {flag} from {parameter}: {compiler} never records it"
 
 
 def _spelled(option: str) -> str:

@@ -12,6 +12,7 @@ from .bind_now import bind_now_tags
 
 __all__ = ["Relro"]
 
+_SLOTS = "GOT slots"
 _PAGE = 0x1000  # the smallest page size in use: what is not covered with it is covered with none
 
 
@@ -80,7 +81,7 @@ class Relro(Check):
             return self.failed(
                 f"RELRO does not cover {', '.join(name for name, _ in missed)}",
                 seen,
-                *(Evidence("address", f"{name} {low:#x}..{high:#x} is writable") for name, (low, high) in missed),
+                *map(_writable, missed),
                 remedy="link with -Wl,-z,relro and without a linker script that moves these sections out of it",
                 relro="none",
             )
@@ -106,8 +107,7 @@ class Relro(Check):
         if bind_now_tags(facts.dynamic):
             summary = "RELRO does not cover the GOT although it is bound at start-up"
             remedy = "this linker leaves the GOT outside RELRO: use another linker (lld) or linker script"
-        still = (Evidence("address", f"{name} {low:#x}..{high:#x} is writable") for name, (low, high) in exposed)
-        return self.failed(summary, seen, *still, remedy=remedy, relro="partial")
+        return self.failed(summary, seen, *map(_writable, exposed), remedy=remedy, relro="partial")
 
 
 # what the link step fills with addresses, or start-up code does, in a program without dynamic section
@@ -116,6 +116,12 @@ _RELOCATED = re.compile(
 )
 
 _Range = tuple[str, tuple[int, int]]
+
+
+def _writable(item: _Range) -> Evidence:
+    name, (low, high) = item
+    verb = "are" if name.startswith(_SLOTS) else "is"
+    return Evidence("address", f"{name} {low:#x}..{high:#x} {verb} writable, outside PT_GNU_RELRO")
 
 
 def _tables(facts: ElfFacts) -> list[_Range]:
@@ -142,7 +148,7 @@ def _slots(facts: ElfFacts) -> list[_Range]:
     found: list[_Range] = []
     sections = [".got", ".got.plt"]
     if facts.got is not None:
-        named = (("GOT slots of data", facts.got.data_slots), ("GOT slots of calls", facts.got.call_slots))
+        named = ((f"{_SLOTS} of data", facts.got.data_slots), (f"{_SLOTS} of calls", facts.got.call_slots))
         found = [(name, slots) for name, slots in named if slots is not None]
         sections = [] if facts.got.data_slots is not None else [".got"]
     for section in facts.sections:

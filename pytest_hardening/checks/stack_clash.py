@@ -7,13 +7,14 @@ from typing import Any
 from ..elf.facts import ElfFacts, Need, StackUse
 from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, without_c
-from .functions import culprits_of, last_option, place_of, units_named
+from .functions import culprits_of, last_option, place_of, units_named, way_to_see
 
 __all__ = ["StackClash"]
 
 _SHOWN = 6
 # where compilers probe, and where an allocation without probe can be told from one with (elf/code/*.py)
 _VISIBLE = frozenset(("x86-64", "x32", "i386", "aarch64", "arm", "ppc64le", "s390x"))
+_NO_OPTION = "no -fstack-clash-protection recorded"
 _OPTIONS = frozenset({"-fstack-clash-protection", "-fno-stack-clash-protection", "-fhardened"})
 
 
@@ -65,7 +66,9 @@ class StackClash(Check):
         if facts.machine.name not in _VISIBLE:
             return self.unknown(f"whether large frames are probed is not visible on {facts.machine.name}", **observed)
         if use.incomplete:
-            return self.unknown(f"not all code could be looked at: {use.incomplete}", **observed)
+            return self.unknown(
+                f"not all code could be looked at: {use.incomplete}", remedy=way_to_see(use.incomplete), **observed
+            )
         if use.unclear:
             return self.unknown(
                 f"{use.unclear} function(s) allocate much at once, and whether they had to touch it cannot be told",
@@ -94,7 +97,7 @@ class StackClash(Check):
             f"no stack clash protection in {place_of(first)}{others}: it {first.what}{mixed}",
             *(Evidence("code", f"{place_of(item)} {item.what}") for item in use.unprobed[:_SHOWN]),
             *(
-                Evidence(unit.source, f"{unit.name}: recorded option: {option or 'none of -fstack-clash-protection'}")
+                Evidence(unit.source, f"{unit.name}: {f'recorded option: {option}' if option else _NO_OPTION}")
                 for unit in units_named(facts.units, (item.unit for item in use.unprobed))[:_SHOWN]
                 if (option := last_option(unit, _OPTIONS)) is not None
             ),

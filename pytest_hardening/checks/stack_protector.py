@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ..elf.facts import ElfFacts, Need, StackUse, Unit
 from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter, without_c
-from .functions import culprits_of, last_option, place_of, units_named
+from .functions import culprits_of, last_option, place_of, units_named, way_to_see
 
 __all__ = ["StackProtector"]
 
@@ -100,13 +100,17 @@ class StackProtector(Check):
             return self.unknown(
                 f"{some} a canary; {use.doubtful} function(s) take addresses in their frame, which may be those of "
                 "arrays, and come from no unit that is known to be protected",
-                remedy="DWARF (-g) tells which unit a function comes from and whether it keeps an array",
+                remedy="compile with -g: DWARF tells which unit a function comes from and whether it keeps an array",
                 **observed,
             )
         if use.protected:
             return self.passed(
-                f"{use.protected} of {use.functions} functions check a canary, the others need none",
-                Evidence("code", "no function without canary keeps an array or gives away the address of a local"),
+                "every function that needs a canary checks one",
+                Evidence(
+                    "code",
+                    f"{use.protected} of {use.functions} functions check one; none of the others keeps an array or "
+                    "gives away the address of a local",
+                ),
                 **observed,
             )
         return self.not_applicable(self._needless(facts))
@@ -115,7 +119,7 @@ class StackProtector(Check):
         weaker = {unit.name for unit in self._weaker_units(facts, _LEVELS[parameters["level"]])}
         if len(use.unprotected) < use.unprotected_count or weaker - {item.unit for item in use.unprotected}:
             return None
-        return Outcome.UNKNOWN if use.incomplete or (weaker and use.doubtful) else Outcome.PASS
+        return Outcome.UNKNOWN if use.incomplete or use.doubtful else Outcome.PASS
 
     def _unprotected(self, facts: ElfFacts, use: StackUse, observed: dict[str, Any], rest: Outcome | None) -> Verdict:
         first = use.unprotected[0]
@@ -155,8 +159,10 @@ class StackProtector(Check):
         names = facts.imports.names if facts.imports is not None else frozenset()
         canary = () if facts.kind.is_static else sorted(_CANARY & names)
         seen = (Evidence("symbol table", f"undefined {', '.join(canary)}"),) if canary else ()
-        some = "some function checks a canary; whether all do" if canary or use.protected else "whether any does"
-        return self.unknown(f"{some} cannot be told: {use.incomplete}", *seen, remedy=_REMEDY, **observed)
+        doubt = "cannot tell whether functions check a canary"
+        if canary or use.protected:
+            doubt = "some function checks a canary; cannot tell whether all that need one do"
+        return self.unknown(f"{doubt}: {use.incomplete}", *seen, remedy=way_to_see(use.incomplete), **observed)
 
     def _needless(self, facts: ElfFacts) -> str:
         units = facts.units.found if facts.units is not None else ()
@@ -179,5 +185,7 @@ def _at_basic_level(facts: ElfFacts, use: StackUse) -> StackUse:
 
 def _record(unit: Unit) -> Evidence:
     option = last_option(unit, _OPTIONS)
-    recorded = "no options recorded" if option is None else f"recorded option: {option or 'none of -fstack-protector'}"
+    recorded = "no options recorded"
+    if option is not None:
+        recorded = f"recorded option: {option}" if option else "no -fstack-protector... option recorded"
     return Evidence(unit.source, f"{unit.name}: {recorded}")

@@ -57,8 +57,12 @@ class StrictFlexArrays(RecordedCheck):
             return Answer(None, f"{given} is not known here")
         version = version_of(unit)
         if version and version[0] < _FIRST.get(unit.compiler, 0):
-            return Answer(False, f"by {unit.compiler} {unit.version}, which has no {_OPTION}")
+            return Answer(
+                False,
+                f"by {unit.compiler} {unit.version}, which has no {_OPTION}",
+                f"needs GCC 13, clang 16 or later; then add {_OPTION}={parameters['level']}",
+            )
         return Answer(False, f"without {_OPTION}")
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:
-        return f"compile with {_OPTION}={parameters['level']} (GCC 13, clang 16 or later)"
+        return f"compile with {_OPTION}={parameters['level']}"

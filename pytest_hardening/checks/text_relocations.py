@@ -95,13 +95,14 @@ def text_relocation_needs(facts: ElfFacts) -> frozenset[Need]:
 
 
 def text_relocation_evidence(facts: ElfFacts) -> tuple[Evidence, ...]:
-    """The first text relocations as evidence: address, function, unit, symbol."""
+    """The first text relocations as evidence: address, function, unit, symbol; and how many more there are."""
     shown = []
     for item in (facts.text_relocations.found if facts.text_relocations else ())[:_SHOWN]:
         against = f" against {item.symbol}" if item.symbol else ""
         place = _place(facts, item)
         shown.append(Evidence("relocation", f"at {item.address:#x}{f' in {place}' if place else ''}{against}"))
-    return tuple(shown)
+    more = (facts.text_relocations.count if facts.text_relocations else 0) - len(shown)
+    return (*shown, Evidence("relocation", f"and {more} more")) if shown and more > 0 else tuple(shown)
 
 
 def text_relocation_culprits(facts: ElfFacts) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..model import Outcome, Verdict
 
-__all__ = ["message", "with_fix"]
+__all__ = ["culprits_of", "message", "with_fix"]
 
 _SHOWN_CULPRITS = 8
 
@@ -29,10 +29,15 @@ def message(name: str, verdict: Verdict, notes: Iterable[str] = (), new: Sequenc
     if not new:
         lines += [f"  {item}" for item in verdict.evidence]
         if verdict.culprits:
-            lines.append(f"  culprits: {_few(verdict.culprits)}")
+            lines.append(f"  {culprits_of(verdict)}")
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
     return "\n".join(lines)
+
+
+def culprits_of(verdict: Verdict) -> str:
+    """One line with the first culprits of a verdict that has any."""
+    return f"culprits: {_few(verdict.culprits)}"
 
 
 def _few(culprits: Sequence[str]) -> str:

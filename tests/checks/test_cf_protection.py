@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_hardening.errors import BuildError
 from pytest_hardening.fixtures import CompileC
 from pytest_hardening.model import Outcome
 
@@ -231,3 +232,49 @@ def test_object_without_code(build: CompileC, verdict: VerdictOf) -> None:
     assert verdict(data, "cf-protection").outcome is Outcome.FAIL
     data = build("int value = 3;\n", kind="object", flags=["-fcf-protection=full"])
     assert verdict(data, "cf-protection").outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flag", "report"),
+    [
+        ("gcc", "-fcf-protection=full", "-Wl,-z,cet-report=warning"),
+        (AARCH64, "-mbranch-protection=standard", "-Wl,-z,force-bti (GNU ld) or -Wl,-z,bti-report=warning (lld)"),
+    ],
+)
+def test_input_without_the_note_is_to_be_looked_for(
+    build: CompileC, verdict: VerdictOf, compiler: str, flag: str, report: str
+) -> None:
+    """Every unit has the flag: the fix is not the flag but how to find the input that spoils it."""
+    note = {"note.S": '.section .note.GNU-stack,"",%progbits\n'}
+    bare = build(note, kind="object", compiler=compiler)  # stands for a start file
+    flags = [*BARE_LIBRARY, "-O2", flag, "-fuse-ld=bfd"]
+    path = build(LIBRARY, objects=[bare], flags=flags, compiler=compiler)
+    found = verdict(path, "cf-protection")
+    assert found.outcome is Outcome.UNKNOWN
+    assert "although functions have landing pads" in found.summary
+    assert found.remedy == (
+        f"link with {report} to learn which input lacks the note; where it is a start file (Debian 12), "
+        "no flag of yours mends it"
+    )
+
+
+def test_linker_names_the_input_without_the_note(build: CompileC) -> None:
+    bare = build({"note.S": '.section .note.GNU-stack,"",%progbits\n'}, kind="object", name="bare.o")
+    flags = [*BARE_LIBRARY, "-O2", "-fcf-protection=full", "-fuse-ld=bfd"]
+    with pytest.raises(BuildError, match=r"bare\.o: error: missing IBT and SHSTK properties"):
+        build(LIBRARY, objects=[bare], flags=flags, link_flags=["-Wl,-z,cet-report=error"])
+
+
+def test_stripped_program(build: CompileC, verdict: VerdictOf) -> None:
+    """Only symbols show whose fault the missing mark is."""
+    path = build(PROGRAM, flags=["-pie", "-fPIE", "-O2", "-fcf-protection=full", "-s"])
+    found = verdict(path, "cf-protection")
+    assert (found.outcome, found.remedy) == (Outcome.UNKNOWN, "judge it before it is stripped")
+
+
+def test_forced_mark_of_a_stripped_program(build: CompileC, verdict: VerdictOf) -> None:
+    source = "int x; void _start(void) { for (;;) { x = x * 3 + 1; if (x == 7) x = 8; } }\n"
+    flags = ["-O0", "-static", "-nostdlib", "-s", "-fcf-protection=none"]
+    found = verdict(build(source, flags=flags, link_flags=["-Wl,-z,ibt", "-Wl,-z,shstk"]), "cf-protection")
+    assert "no function symbol is left to tell whether the linker forced it" in found.summary
+    assert (found.outcome, found.remedy) == (Outcome.UNKNOWN, "judge it before it is stripped")

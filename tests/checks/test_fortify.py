@@ -73,8 +73,12 @@ def test_levels(
     found = verdict(path, "fortify", level=wanted)
     assert (found.outcome, found.observed["level"]) == (outcome, observed)
     if outcome is Outcome.FAIL:
+        assert found.summary.startswith("not fortified, or only at level 1, see ")  # a plain printf tells no more
         assert found.observed["mixed"] is (built == 1)
         assert found.remedy == REMEDY.replace("=2", f"={wanted}")
+    elif (built, wanted) == (2, 3):
+        same = "level 3 would look the same here (all buffer sizes are constants)"
+        assert found.summary == f"at least level 2; {same}"
 
 
 @pytest.mark.parametrize("compiler", FOREIGN)
@@ -94,6 +98,58 @@ def test_without_optimisation_it_is_off(build: CompileC, verdict: VerdictOf, com
     found = verdict(path, "fortify")
     assert found.outcome is Outcome.FAIL
     assert "-O0" in found.remedy
+
+
+NETWORK = """
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int take(int fd, char *d, int n) {
+    char b[64]; long r = read(fd, b, n); memcpy(d, b, n); printf("%ld\\n", r); printf("%d\\n", n); return b[0]; }
+int pass(char *d, const char *s) { strcpy(d, s); return printf("%s\\n", d); }
+"""
+
+
+@pytest.mark.parametrize(("level", "unit"), [("-O0", "src/net.c"), ("-O2", "src/net.c")])
+def test_functions_are_counted_and_each_is_told_once(
+    build: CompileC, verdict: VerdictOf, level: str, unit: str
+) -> None:
+    """One unit of two is not fortified; take() makes several plain calls, two of them of printf."""
+    units = {
+        unit: NETWORK,
+        "src/main.c": "#include <stdio.h>\nint take(int, char *, int);\n"
+        'int main(int c, char **v) { printf("%d %s\\n", c, v[0]); return take(0, v[0], c); }\n',
+    }
+    flags = ["-O2", "-g", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+    path = build(units, flags=flags, unit_flags={unit: ["-U_FORTIFY_SOURCE", level]})
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.FAIL
+    assert [culprit.rpartition(": ")[2] for culprit in found.culprits] == ["take()", "pass()"]
+    seen = [item.what for item in found.evidence if item.where == "code"]
+    assert [line.partition(" of ")[0] for line in seen] == ["take()", "pass()"]
+    if level == "-O0":
+        place = found.culprits[0].partition(": ")[0]
+        switched_off = f"{place} was compiled without optimisation, which switches FORTIFY off"
+        assert found.summary == f"{switched_off}: take() calls plain memcpy, printf, read (and 1 more)"
+        assert seen[0] == f"take() of {place} calls plain memcpy, printf, read"
+    else:
+        assert " and 1 more: calls plain printf, which level 2 replaces" in found.summary
+
+
+def test_levels_that_cannot_be_told_apart(build: CompileC, verdict: VerdictOf) -> None:
+    """The reason is that of the file: what its calls pass, or what could not be looked at."""
+    only_printf = {"show.c": '#include <stdio.h>\nint show(int n) { return printf("%d", n); }\n'}
+    found = verdict(build(only_printf, kind="object", flags=level(2)), "fortify", level=3)
+    same = "at least level 2; level 3 would look the same here"
+    assert (found.outcome, found.summary) == (Outcome.UNKNOWN, f"{same} (no call passes a buffer's size)")
+    computed = (
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n"
+        'void *take(int n, const char *s) { char *p = malloc(n); strcpy(p, s); printf("%s", p); return p; }\n'
+    )
+    path = build({"a.c": computed, "b.c": SHOW}, kind="shared-library", flags=[*level(3), "-g"])
+    found = verdict(path, "fortify", level=3)
+    assert (found.outcome, found.observed) == (Outcome.UNKNOWN, {"level": 3})
+    assert found.summary.startswith("level 3 in some places; others would look the same at level 2")
 
 
 ARGUMENTS = {
@@ -168,11 +224,12 @@ def test_mixed_build(build: CompileC, verdict: VerdictOf, readelf: Callable[...,
     found = verdict(path, "fortify")
     assert found.outcome is Outcome.FAIL
     if kind == "archive":
-        assert found.culprits == ("b.o",)
+        assert found.culprits == ("b.o: two()",)
+        assert found.summary.startswith("1 of 2 members (b.o): not fortified, or only at level 1, see two()")
     else:
         assert "__printf_chk" in readelf("--dyn-syms", path)
         assert found.observed == {"level": 0, "mixed": True}
-        assert found.summary.startswith("some units are not fortified")
+        assert found.summary.startswith("some units are not fortified, or only at level 1")
     assert found.remedy == REMEDY
 
 
@@ -191,6 +248,7 @@ int call(int n) { char b[64]; b[n] = 1; my_chk(b[0]);
     path = build(with_printf, kind="shared-library", flags=level(0))
     found = verdict(path, "fortify")
     assert (found.outcome, found.observed) == (Outcome.FAIL, {"level": 0, "mixed": False})
+    assert found.summary.startswith("not fortified, or only at level 1, see ")
 
 
 @pytest.mark.parametrize("kind", ["object", "shared-library"])
@@ -200,7 +258,9 @@ def test_only_read_is_checked(build: CompileC, verdict: VerdictOf, readelf: Call
     assert "__read_chk" in readelf("-s", path)
     assert verdict(path, "fortify", level=1).observed == {"level": 1}
     assert verdict(path, "fortify", level=1).outcome is Outcome.PASS
-    assert verdict(path, "fortify").outcome is Outcome.UNKNOWN
+    found = verdict(path, "fortify")
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.summary == "at least level 1; level 2 would look the same here (no call that tells them apart)"
 
 
 def test_library_that_defines_a_checked_function(build: CompileC, verdict: VerdictOf) -> None:
@@ -328,6 +388,8 @@ def test_static_programs(
     assert found.outcome is outcome
     if outcome is Outcome.FAIL:
         assert found.culprits[0].endswith("show()")
+    elif outcome is Outcome.UNKNOWN:
+        assert found.remedy == "judge it before it is stripped"
 
 
 @pytest.mark.parametrize("number", [0, 2])

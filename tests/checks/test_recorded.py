@@ -11,6 +11,7 @@ import pytest
 
 from pytest_hardening.checks.recorded import explicit_option, is_hardened, options_of, version_of
 from pytest_hardening.elf.facts import Unit
+from pytest_hardening.engine import inspect
 from pytest_hardening.fixtures import CompileC
 from pytest_hardening.model import Outcome
 
@@ -121,11 +122,30 @@ def test_nothing_on_record(
     """Neither a file without record nor a stripped one tells, whatever the flags were."""
     flags = case.good if state == "good" else case.bad
     without = verdict(build(PROGRAM, flags=flags), case.check, **case.parameters)
-    assert without.outcome is Outcome.UNKNOWN
-    assert without.summary.startswith("no flags on record: compile with -g or -frecord-gcc-switches")
+    record = "compile with -g or -frecord-gcc-switches (clang: -grecord-command-line)"
+    assert (without.outcome, without.summary, without.remedy) == (Outcome.UNKNOWN, "no flags on record", record)
     whole = build(PROGRAM, flags=["-g", *flags])
     subprocess.run([tool_for("strip"), "-o", tmp_path / "stripped", whole], check=True)
-    assert verdict(tmp_path / "stripped", case.check, **case.parameters).outcome is Outcome.UNKNOWN
+    stripped = verdict(tmp_path / "stripped", case.check, **case.parameters)
+    assert (stripped.outcome, stripped.summary) == (Outcome.UNKNOWN, "no flags on record")
+    assert stripped.remedy == f"judge it before it is stripped, and {record}"
+
+
+def test_debug_file_that_was_not_read(
+    build: CompileC, verdict: VerdictOf, tool_for: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The flags are on record, elsewhere: the fix is no flag of the compiler."""
+    whole = build(PROGRAM, flags=["-g", "-O2"])
+    objcopy = tool_for("objcopy")
+    program, debug = tmp_path / "program", tmp_path / "program.debug"
+    subprocess.run([objcopy, "--only-keep-debug", whole, debug], check=True)
+    subprocess.run([objcopy, "-S", f"--add-gnu-debuglink={debug}", whole, program], check=True)
+    found = verdict(program, "optimization")
+    assert (found.outcome, found.summary) == (Outcome.UNKNOWN, "no flags on record")
+    where = "its debug file (.gnu_debuglink) was not read: say where it is, --hardening-debug-root DIR"
+    assert found.remedy == where
+    read = inspect(program, ["optimization"], debug_roots=(str(tmp_path),)).verdict("optimization")
+    assert read.outcome is Outcome.PASS
 
 
 def test_clang_without_its_option_records_nothing(build: CompileC, verdict: VerdictOf) -> None:
@@ -141,6 +161,7 @@ def test_one_unit_without_record_leaves_it_unknown(build: CompileC, verdict: Ver
     found = verdict(path, case.check, **case.parameters)
     assert found.outcome is Outcome.UNKNOWN
     assert found.summary == "G.c: no flags on record"
+    assert found.remedy.startswith("compile with -g or ")
     assert found.observed == {"units": 3, "failing": 0, "unknown": 1}
 
 

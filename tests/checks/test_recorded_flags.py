@@ -76,7 +76,9 @@ def test_what_gcc_does_not_record(build: CompileC, verdict: VerdictOf, flag: str
     for given in ([flag], []):
         path = build({"F.c": F}, kind="object", flags=["-g", *given])
         for name in ("with_flags", "without_flags"):
-            assert verdict(path, "recorded-flags", **{name: [flag]}).outcome is Outcome.UNKNOWN
+            found = verdict(path, "recorded-flags", **{name: [flag]})
+            assert found.outcome is Outcome.UNKNOWN
+            assert found.remedy == f"remove {flag} from {name}: GCC never records it"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,35 @@ def test_several_flags(build: CompileC, verdict: VerdictOf) -> None:
     assert found.summary == "1 unit(s) compiled with -O2, with -fwrapv, without -ffast-math"
     found = verdict(path, "recorded-flags", with_flags=["-O2", "-DX"], without_flags=["-fwrapv"])
     assert (found.outcome, found.summary) == (Outcome.FAIL, "F.c compiled with -fwrapv")
+    assert found.remedy == "compile every unit without -fwrapv"  # what is as asked for is no part of the fix
+    found = verdict(path, "recorded-flags", with_flags=["-O2", "-fno-strict-aliasing"], without_flags=["-fwrapv"])
+    assert found.remedy == "compile every unit with -fno-strict-aliasing and without -fwrapv"
     found = verdict(path, "recorded-flags", with_flags=["-O2", "-DX"])
     assert (found.outcome, found.summary) == (Outcome.UNKNOWN, "F.c: the record does not tell -DX")
+    assert found.remedy == "remove -DX from with_flags: GCC never records it"
+
+
+def test_units_that_lack_different_flags(build: CompileC, verdict: VerdictOf) -> None:
+    units = {"F.c": F, "G.c": F.replace("twice", "thrice")}
+    each = {"F.c": ["-fwrapv"], "G.c": ["-fno-strict-aliasing"]}
+    path = build(units, kind="shared-library", flags=["-g", "-fPIC"], unit_flags=each)
+    found = verdict(path, "recorded-flags", with_flags=["-fno-strict-aliasing"], without_flags=["-fwrapv"])
+    assert found.remedy == "compile every unit with -fno-strict-aliasing and without -fwrapv"
+    found = verdict(path, "recorded-flags", with_flags=["-fno-strict-aliasing", "-fwrapv"])
+    assert found.remedy == "compile every unit with -fno-strict-aliasing; compile every unit with -fwrapv"
+
+
+def test_how_to_make_known_what_the_record_does_not_tell(build: CompileC, verdict: VerdictOf) -> None:
+    path = build({"F.c": F}, kind="object", flags=["-g"])
+    default = "what a compiler is configured with is not recorded"
+    found = verdict(path, "recorded-flags", with_flags=["-fPIC"])
+    assert found.remedy == f"compile every unit with -fPIC: {default}"
+    found = verdict(path, "recorded-flags", without_flags=["-fPIC"])
+    assert found.remedy == f"compile every unit with the opposite of -fPIC: {default}"
+    found = verdict(path, "recorded-flags", with_flags=["-march=native"])
+    assert found.remedy == "name the machine that -march=native stands for: the record does"
+    native = build({"F.c": F}, kind="object", flags=["-g", "-march=native"])
+    assert verdict(native, "recorded-flags", without_flags=["-march=native"]).outcome is Outcome.UNKNOWN
 
 
 def test_nothing_asked_for(build: CompileC, verdict: VerdictOf) -> None:

@@ -66,7 +66,21 @@ def test_one_unit_of_a_program(build: CompileC, verdict: VerdictOf, compiler: st
 def test_archive_names_the_member(build: CompileC, verdict: VerdictOf) -> None:
     units = {"big.c": BIG, "other.c": OTHER}
     found = verdict(build(units, kind="archive", flags=["-O2", ON], unit_flags={"big.c": [OFF]}), "stack-clash")
-    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("big.o",))
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("big.o: big()",))
+
+
+def test_record_without_the_option(build: CompileC, verdict: VerdictOf) -> None:
+    found = verdict(build({"big.c": BIG}, kind="object", flags=["-O2", "-g"]), "stack-clash")
+    assert found.outcome is Outcome.FAIL
+    assert "DWARF: big.c: no -fstack-clash-protection recorded" in map(str, found.evidence)
+    found = verdict(build({"big.c": BIG}, kind="object", flags=["-O2", "-g", OFF]), "stack-clash")
+    assert f"DWARF: big.c: recorded option: {OFF}" in map(str, found.evidence)
+
+
+def test_functions_without_type_and_size(build: CompileC, verdict: VerdictOf) -> None:
+    found = verdict(build({"work.S": ".globl work\nwork: ret\n"}, kind="object"), "stack-clash")
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.remedy == "in assembly, mark each function with .type NAME,%function and .size"
 
 
 def test_object_without_code(build: CompileC, verdict: VerdictOf) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_hardening.fixtures import CompileC
 from pytest_hardening.model import Outcome, Verdict
+from pytest_hardening.toolchain import Kind
 
 if TYPE_CHECKING:
     from tests.conftest import VerdictOf
@@ -92,7 +93,11 @@ def test_code_proves_the_lack_without_debug_information(
     units = {"copy.c": BUFFER, "main.c": MAIN}
     flags = [*KINDS["pie"], optimisation, *(["-s"] if strip else [])]
     on = verdict(build(units, flags=[*flags, ON], compiler=compiler), "stack-protector")
+    if on.outcome is Outcome.PASS:
+        assert on.summary == "every function that needs a canary checks one"
     if strip and compiler in WITHOUT_UNWIND_TABLES:
+        assert "cannot tell whether all that need one do: " in on.summary
+        assert on.remedy.startswith("judge it before it is stripped")
         off = verdict(build(units, flags=[*flags, OFF], compiler=compiler), "stack-protector")
         assert on.outcome is Outcome.UNKNOWN
         assert off.outcome in (Outcome.UNKNOWN, Outcome.FAIL)
@@ -163,7 +168,8 @@ def test_static_programs(
     found = verdict(path, "stack-protector")
     if debug == ["-s"]:
         assert found.outcome is Outcome.UNKNOWN
-        assert "static and stripped" in found.summary
+        assert found.summary.startswith("cannot tell whether functions check a canary: static and stripped")
+        assert found.remedy == "judge it before it is stripped"
     elif protector == OFF:
         assert found.outcome is Outcome.FAIL
         assert found.culprits[0].endswith("copy()")
@@ -268,10 +274,45 @@ def test_archive_names_the_member(build: CompileC, verdict: VerdictOf) -> None:
         unit_flags={"copy.c": [OFF]},
     )
     found = verdict(path, "stack-protector")
-    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("copy.o",))
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("copy.o: copy()",))
     assert found.observed == {"members": {"fail": 1, "pass": 1}}
     whole = build({"other.c": other, "copy.c": ARRAY}, kind="archive", flags=["-O2", "-g", ON], name="EF.a")
     assert verdict(whole, "stack-protector").outcome is Outcome.PASS
+    needless = {"copy.c": ARRAY, "other.c": other, "sum.c": PLAIN}
+    found = verdict(build(needless, kind="archive", flags=["-O2", "-g", ON]), "stack-protector")
+    assert found.outcome is Outcome.PASS
+    assert found.summary == "2 of 3 members: every function that needs a canary checks one; 1 needs none"
+
+
+WORK = """
+.text
+.globl work
+{type}
+work: ret
+{size}
+.section .note.GNU-stack,"",%progbits
+"""
+
+
+def test_assembly_whose_functions_have_no_type(build: CompileC, verdict: VerdictOf) -> None:
+    """The fix makes it known, and no compiler's flag does."""
+    units = {"copy.c": ARRAY, "work.S": WORK.format(type="", size="")}
+    found = verdict(build(units, kind="archive", flags=["-O2", "-g", ON]), "stack-protector")
+    assert found.outcome is Outcome.UNKNOWN
+    reason = "cannot tell whether functions check a canary: no symbol tells where its functions are"
+    assert found.summary == f"1 of 2 members (work.o): {reason}"
+    assert found.remedy == "in assembly, mark each function with .type NAME,%function and .size"
+    units["work.S"] = WORK.format(type=".type work,%function", size=".size work,.-work")
+    found = verdict(build(units, kind="archive", flags=["-O2", "-g", ON]), "stack-protector")
+    assert found.outcome is Outcome.PASS
+
+
+def test_record_without_the_option(build: CompileC, verdict: VerdictOf) -> None:
+    found = verdict(build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-g"]), "stack-protector")
+    assert found.outcome is Outcome.FAIL
+    assert "DWARF: copy.c: no -fstack-protector... option recorded" in map(str, found.evidence)
+    found = verdict(build({"copy.c": ARRAY}, kind="object", flags=["-O2", "-g", OFF]), "stack-protector")
+    assert f"DWARF: copy.c: recorded option: {OFF}" in map(str, found.evidence)
 
 
 def test_link_time_optimisation(build: CompileC, verdict: VerdictOf) -> None:
@@ -296,3 +337,48 @@ def test_debug_information_elsewhere(build: CompileC, verdict: VerdictOf, debug:
     found = verdict(path, "stack-protector")
     assert found.outcome is Outcome.FAIL
     assert found.culprits[0].endswith("copy()")
+
+
+LOCAL_LAST = """
+#include <stdio.h>
+static int last(const char *s);
+int copy(const char *s) { char b[64]; snprintf(b, sizeof b, "<%s>", s); return b[3] + last(s); }
+int main(int c, char **v) { (void)c; return copy(v[0]); }
+static __attribute__((noinline)) int last(const char *s) { return s[0] * 3; }
+"""
+NOTE_OF_RUST = '__asm__(".ident \\"rustc version 1.63.0\\"");\n'
+UNSEEN: dict[str, tuple[str, list[str], list[str], str, Outcome]] = {
+    "local-function-before-the-libraries": (
+        LOCAL_LAST,
+        ["-O1", "-static", "-fno-toplevel-reorder", ON],
+        ["-g"],
+        "compile every unit with -g",
+        Outcome.PASS,
+    ),
+    "another-language": (
+        NOTE_OF_RUST + BUFFER,
+        ["-O2", "-fPIC", "-shared", OFF],
+        ["-g"],
+        "compile its units of C with -g, and judge it before it is stripped",
+        Outcome.FAIL,
+    ),
+    "unclear-addresses": (
+        ARRAY,
+        ["-O2", "-c", OFF],
+        ["-g"],
+        "compile with -g: DWARF shows which functions need a canary",
+        Outcome.FAIL,
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "flags", "better", "fix", "outcome"), UNSEEN.values(), ids=UNSEEN)
+def test_the_fix_of_an_unknown_makes_it_known(
+    build: CompileC, verdict: VerdictOf, source: str, flags: list[str], better: list[str], fix: str, outcome: Outcome
+) -> None:
+    kind: Kind = "object" if "-c" in flags else "executable"
+    flags = [flag for flag in flags if flag != "-c"]
+    less = ["-s"] if "rustc" in source else []
+    found = verdict(build({"copy.c": source}, kind=kind, flags=[*flags, *less]), "stack-protector")
+    assert (found.outcome, found.remedy) == (Outcome.UNKNOWN, fix)
+    assert verdict(build({"copy.c": source}, kind=kind, flags=[*flags, *better]), "stack-protector").outcome is outcome

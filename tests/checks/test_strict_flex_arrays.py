@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,8 @@ def test_the_last_one_counts(build: CompileC, verdict: VerdictOf) -> None:
     assert (found.outcome, found.summary) == (Outcome.FAIL, f"F.c compiled with {OPTION}=0")
     found = verdict(build({"F.c": F}, kind="object", flags=RECORD, compiler="clang-19"), "strict-flex-arrays")
     assert (found.outcome, found.summary) == (Outcome.FAIL, f"F.c compiled without {OPTION}")
+    assert found.remedy == f"compile with {OPTION}=3"
+    assert "F.c (clang 19" in str(found.evidence[0])
 
 
 @pytest.mark.parametrize(
@@ -46,4 +49,6 @@ def test_compilers_without_the_option(
     assert found.outcome is Outcome.FAIL
     assert words in found.summary
     assert f"which has no {OPTION}" in found.summary
-    assert found.remedy == f"compile with {OPTION}=3 (GCC 13, clang 16 or later)"
+    assert found.remedy == f"needs GCC 13, clang 16 or later; then add {OPTION}=3"
+    (seen,) = found.evidence
+    assert re.fullmatch(rf"DWARF: F\.c: {words}[0-9.]*, which has no {OPTION}", str(seen))  # the compiler once

@@ -176,3 +176,18 @@ def test_not_applicable(build: CompileC, verdict: VerdictOf) -> None:
     assert verdict(build(MAIN, kind="object"), "text-relocations").outcome is Outcome.NOT_APPLICABLE
     assert verdict(build(MAIN, flags=["-no-pie"]), "text-relocations").outcome is Outcome.PASS
     assert verdict(build(MAIN, flags=["-static-pie", "-fPIE"]), "text-relocations").outcome is Outcome.PASS
+
+
+def test_more_than_are_shown_are_counted(build: CompileC, verdict: VerdictOf) -> None:
+    names = [f"counter{number}" for number in range(9)]
+    source = "".join(f"int {name}; int *get_{name}(void) {{ return &{name}; }}\n" for name in names)
+    path = build(source, kind="shared-library", flags=ABSOLUTE, link_flags=[*ALLOWED, "-nostdlib"])
+    for check in ("text-relocations", "pic"):
+        found = verdict(path, check)
+        assert "9 text relocation(s)" in found.summary
+        shown = [item.what for item in found.evidence if item.where == "relocation"]
+        assert len(shown) == 5
+        assert all(line.startswith("at 0x") for line in shown[:4])
+        assert shown[4] == "and 5 more"
+    few = build(CODE, kind="shared-library", flags=ABSOLUTE, link_flags=[*ALLOWED, "-nostdlib"])
+    assert "more" not in str(verdict(few, "text-relocations").evidence)

@@ -119,6 +119,12 @@ def test_readme_names_every_check_and_profile() -> None:
     assert [name for name in (*CHECK_NAMES, *built_in_profiles()) if f"`{name}`" not in readme] == []
 
 
+def test_readme_tells_which_checks_are_recommended() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (yes|no) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    recommended = load_profile("recommended").checks
+    assert dict(rows) == {name: "yes" if name in recommended else "no" for name in CHECK_NAMES}
+
+
 def test_links_lead_to_files() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):

@@ -55,10 +55,14 @@ def test_listing_answers_in_the_words_of_hardening_check() -> None:
         "lib/A.a: (archive, x86-64)",
         " Position Independent Executable: not applicable, an archive",
         " Position independent code: no, 2 of 9 members",
+        "   culprits: A.o, B.o",
         "   fix: compile with -fPIC",
         " Non-executable stack: yes (stack not executable)",
         " Fortify Source functions: unknown, no trace",
     ]
+    many = Verdict("pic", Outcome.FAIL, "bad", culprits=tuple(f"{number}.o" for number in range(10)))
+    shown = listing(ArtifactReport("A.a", None, Kind.ARCHIVE, "x86-64", None, (many,))).splitlines()[2]
+    assert shown == "   culprits: 0.o, 1.o, 2.o, 3.o, 4.o, 5.o, 6.o, 7.o and 2 more"
     assert listing(MEMBER).startswith("lib/A.a(A.o): (object, x86-64)\n")
     assert listing(BROKEN) == "lib/B.so: error: empty file"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,42 @@ def test_failing_project_build_is_told_without_our_frames(user: pytest.Pytester)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([">       c_project(?.?).make(?absent?)", "E *No rule to make target 'absent'*"])
     result.stdout.no_fnmatch_line("*toolchain/*.py*")
+
+
+def test_project_with_a_build_in_its_tree_is_built_anew(user: pytest.Pytester) -> None:
+    """The `Project` takes along what the test itself puts there; a failing test is told what was left out."""
+    user.makepyfile(
+        """
+        import shutil
+        import subprocess
+        from pathlib import Path
+
+        def test_anew(c_project):
+            project = c_project("tree")
+            assert not (project.path / "prog").exists()
+            assert subprocess.run([project.make("prog", variables={"VALUE": "3"}) / "prog"]).returncode == 3
+
+        def test_kept(c_project):
+            project = c_project("tree", keep=["prog"])
+            assert subprocess.run([project.make("prog", variables={"VALUE": "3"}) / "prog"]).returncode == 5
+
+        def test_added(c_project):
+            project = c_project("tree")
+            shutil.copy2(Path(__file__).with_name("tree") / "prog", project.path)
+            assert subprocess.run([project.make("prog", variables={"VALUE": "3"}) / "prog"]).returncode == 5
+
+        def test_failing(c_project):
+            c_project("tree").make("absent")
+        """
+    )
+    tree = user.path / "tree"
+    tree.mkdir()
+    (tree / "main.c").write_text("int main(void) { return VALUE; }")
+    (tree / "Makefile").write_text("prog: main.c\n\t$(CC) -DVALUE=$(VALUE) -o $@ $<\n")
+    subprocess.run(["make", "-C", tree, "prog", "VALUE=5"], check=True)
+    result = user.runpytest_subprocess()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*left out of the copy of tree, as built before*", "prog"])
 
 
 def test_missing_compiler_is_an_error_that_says_what_to_install(user: pytest.Pytester) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from pytest_hardening.errors import BuildError, ToolchainError
-from pytest_hardening.toolchain import BuildCache, Compiler, Project, find_compiler, shipped_sample_project
+from pytest_hardening.toolchain import (
+    BuildCache,
+    Compiler,
+    Project,
+    copy_project,
+    find_compiler,
+    shipped_sample_project,
+)
 
 MAKEFILE = """\
 CFLAGS ?= -O2
@@ -159,3 +166,117 @@ def test_missing_ninja_is_named(project: Project, tmp_path: Path, monkeypatch: p
 
 def test_sample_project_is_found() -> None:
     assert (shipped_sample_project() / "Makefile").is_file()
+
+
+# builds among its sources; -frecord-gcc-switches writes into each object how it was compiled
+STALE_MAKEFILE = """\
+OUT = build
+$(OUT)/prog: $(OUT)/main.o $(OUT)/libmore.a
+\t$(CC) $(SP) -o $@ $^
+$(OUT)/%.o: %.c
+\t@mkdir -p $(OUT)
+\t$(CC) -O2 $(SP) -frecord-gcc-switches -c -o $@ $<
+$(OUT)/libmore.a: $(OUT)/more.o
+\t$(AR) rcs $@ $^
+"""
+
+
+def text_of(path: Path) -> str:
+    return path.read_bytes().decode("latin-1")
+
+
+@pytest.fixture
+def stale(tree: Path) -> Path:
+    """A tree with a finished build of the other flags, newer than the sources, and a CMake build among the sources."""
+    (tree / "Makefile").write_text(STALE_MAKEFILE)
+    (tree / "main.c").write_text("int more(void); int main(void) { char b[64]; b[0] = 1; return more() + b[0]; }\n")
+    (tree / "more.c").write_text("int more(void) { return 6; }\n")
+    subprocess.run(["make", "SP=-fstack-protector-all"], cwd=tree, check=True, capture_output=True)
+    (tree / "build/latest").symlink_to("prog")
+    (tree / "CMakeFiles").mkdir()
+    (tree / "CMakeFiles/progress.marks").write_text("2\n")
+    (tree / "CMakeCache.txt").write_text("CMAKE_C_FLAGS:STRING=-fstack-protector-all\n")
+    (tree / "build/notes.txt").write_text("no product of a compiler\n")
+    return tree
+
+
+def test_stale_build_in_the_tree_is_made_anew(stale: Path, tmp_path: Path) -> None:
+    """Copied along, make would call it up to date, and a test would judge other flags and another compiler."""
+    assert "-fstack-protector-all" in text_of(stale / "build/main.o")
+    assert subprocess.run(["make", "-q", "SP=-fno-stack-protector"], cwd=stale, check=False).returncode == 0
+    project = Project(stale, BuildCache(tmp_path / "cache"), compiler=find_compiler("clang"))
+    folder = project.make(variables={"SP": "-fno-stack-protector", "OUT": "build"})
+    assert exit_status(folder / "build/prog") == 7
+    assert "clang version" in text_of(folder / "build/main.o")
+    assert "GCC: (" not in text_of(folder / "build/more.o")
+    for name in ("build/main.o", "build/more.o", "build/libmore.a"):
+        assert "__stack_chk_fail" not in text_of(folder / name)
+
+
+def test_makefile_with_another_name_for_its_build_folder(stale: Path, tmp_path: Path) -> None:
+    project = Project(stale, BuildCache(tmp_path / "cache"))
+    folder = project.make(variables={"SP": "", "OUT": "$(BUILD)"})
+    assert exit_status(folder / "prog") == 7
+
+
+def test_copy_leaves_out_what_was_built(stale: Path, tmp_path: Path) -> None:
+    left = copy_project(stale, tmp_path / "copy")
+    assert left == (
+        "CMakeCache.txt",
+        "CMakeFiles",
+        "build/latest",
+        "build/libmore.a",
+        "build/main.o",
+        "build/more.o",
+        "build/prog",
+    )
+    files = sorted(path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*"))
+    assert files == ["CMakeLists.txt", "Makefile", "build", "build/notes.txt", "main.c", "more.c"]
+
+
+def test_bitcode_and_thin_archives_are_built_things_too(tree: Path, tmp_path: Path) -> None:
+    (tree / "bit.o").write_bytes(b"BC\xc0\xde....")
+    (tree / "thin.a").write_bytes(b"!<thin>\n")
+    os.mkfifo(tree / "pipe")
+    (tree / "compiler").symlink_to(os.path.realpath("/bin/sh"))
+    (tree / "gone").symlink_to("nowhere")
+    with pytest.raises(BuildError, match="pipe"):
+        copy_project(tree, tmp_path / "first")
+    (tree / "pipe").unlink()
+    assert copy_project(tree, tmp_path / "copy") == ("bit.o", "thin.a")
+    assert (tmp_path / "copy/compiler").is_symlink()  # it leads out of the project: nobody built that here
+    assert (tmp_path / "copy/gone").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        (["build/*.a"], {"build/libmore.a"}),
+        (["**/*.o", "CMakeCache.txt"], {"build/main.o", "build/more.o", "CMakeCache.txt"}),
+        (["build/prog"], {"build/prog", "build/latest"}),
+        (["build"], {"build/libmore.a", "build/main.o", "build/more.o", "build/prog", "build/latest"}),
+    ],
+    ids=["glob", "any-folder", "file", "folder"],
+)
+def test_keep_takes_built_files_along(stale: Path, tmp_path: Path, keep: list[str], kept: set[str]) -> None:
+    everything = set(copy_project(stale, tmp_path / "without"))
+    left = copy_project(stale, tmp_path / "copy", keep=keep)
+    assert everything - set(left) == kept
+    assert all((tmp_path / "copy" / name).is_file() for name in kept)
+    assert copy_project(stale, tmp_path / "whole", keep=["."]) == ()
+
+
+def test_keep_that_leads_to_nothing(stale: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"keep: 'vendor/\*\.a' matches nothing in the project"):
+        copy_project(stale, tmp_path / "copy", keep=["vendor/*.a"])
+    with pytest.raises(BuildError, match=r"keep='build': expected a list of strings, as in keep=\['build'\]"):
+        copy_project(stale, tmp_path / "copy", keep="build")
+
+
+def test_what_was_built_does_not_make_a_build_another_one(stale: Path, tmp_path: Path) -> None:
+    project = Project(stale, BuildCache(tmp_path / "cache"))
+    first = project.make(variables={"SP": ""})
+    (stale / "build/main.o").unlink()
+    assert project.make(variables={"SP": ""}) == first
+    (stale / "more.c").write_text("int more(void) { return 7; }\n")
+    assert exit_status(project.make(variables={"SP": ""}) / "build/prog") == 8
