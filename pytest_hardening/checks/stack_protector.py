@@ -100,7 +100,7 @@ class StackProtector(Check):
             return self.unknown(
                 f"{some} a canary; {use.doubtful} function(s) take addresses in their frame, which may be those of "
                 "arrays, and come from no unit that is known to be protected",
-                remedy="compile with -g: DWARF tells which unit a function comes from and whether it keeps an array",
+                remedy="compile with -g: DWARF shows which functions need a canary",
                 **observed,
             )
         if use.protected:

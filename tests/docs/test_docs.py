@@ -20,6 +20,7 @@ from pytest_hardening.reports.manual import markdown
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTENDING = ROOT / "docs" / "extending.md"  # one story, run as a whole
 
 
 def blocks(language: str) -> list[object]:
@@ -27,6 +28,8 @@ def blocks(language: str) -> list[object]:
 
     def found() -> Iterator[object]:
         for page in PAGES:
+            if page == EXTENDING:
+                continue
             text = page.read_text("utf-8")
             for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
                 line = text[: match.start()].count("\n") + 1
@@ -59,13 +62,17 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("block", blocks("console"))
 def test_console_blocks(block: str, project: Path) -> None:
+    run_console(block)
+
+
+def run_console(block: str) -> None:
+    """Run the commands of a block, and find the lines below each in its output, in this order."""
     output: list[str] = []
     for line in block.splitlines():
         if line.startswith("$ "):
             result = run(line[2:])
             assert result.returncode in (0, 1), result.stdout + result.stderr
             output = result.stdout.splitlines()
-            assert output
             continue
         while output and line not in output[0]:
             output.pop(0)
@@ -78,6 +85,19 @@ def test_python_blocks(block: str, project: Path) -> None:
     result = run("pytest test_block.py")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
+
+
+def test_extending(project: Path) -> None:
+    """Files are written, those "continued" appended to, and commands run, from top to bottom."""
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", EXTENDING.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        language, block = match[1], match[2]
+        if language == "console":
+            run_console(block)
+            continue
+        head = re.match(r"# ([\w.]+)(, continued)?\n", block)
+        assert head is not None, block
+        with (project / head[1]).open("a" if head[2] else "x", encoding="utf-8") as stream:
+            stream.write(block)
 
 
 @pytest.mark.parametrize("block", blocks("toml"))

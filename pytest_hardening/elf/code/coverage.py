@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .. import layout as elf
 from ..facts import ElfFacts
 from ..image import Image
-from ..machines import EM_ARM, EM_PPC64
+from ..machines import EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64
 from .functions import FunctionList
 
 __all__ = ["uncovered_code"]
@@ -18,8 +19,27 @@ _START_FILES = {
     "x86-64": 240, "i386": 264, "aarch64": 264, "arm": 256, "ppc64le": 816, "s390x": 256, "riscv64": 152,
 }  # fmt: skip
 _OTHER_START_FILES = 272
-_PADDING = 63  # between functions: some begin at a line of the cache
+_PIECE = 1 << 18
+_LONGEST_PADDING = 63  # between functions: some begin at a line of the cache
 _STUB = 40  # Power: the linker's call stubs stand among the functions, with what saves and restores registers
+_NO_CODE = re.compile(r"\.(plt|iplt|init$|fini$|glink)")  # made by linkers and start files
+
+# What assemblers and linkers fill gaps with: no-operations, traps and zeros. binutils gas/config/tc-*.c,
+# *_handle_align; bfd/cpu-*.c, fill functions; lld ELF/Arch/*.cpp, trapInstr
+_X86 = (
+    rb"[\x66\x2e\x90]*(?:\x0f\x1f(?:\x00|\x40.|\x44..|\x80.{4}|\x84.{5})|\x90)"
+    rb"|\x2e?\x8d(?:[\x76\x7f]\x00|[\x74\x7c][\x26\x27]\x00|[\xb6\xbf]\0{4}|[\xb4\xbc][\x26\x27]\0{4})"
+    rb"|\x89\xf6|[\xcc\x00]"
+)
+_FILLS = {
+    EM_X86_64: _X86,
+    EM_386: _X86,
+    EM_AARCH64: rb"\x1f\x20\x03\xd5|.{4}\0{4}|\0",  # the large model keeps addresses behind its functions
+    EM_ARM: rb"\0\0\xa0\xe1|\0\xf0\x20\xe3|\0\xbf|\xc0\x46|\xaf\xf3\0\x80|\xd4\xd4\xd4\xd4|\0",
+    EM_PPC64: rb"\0\0\0\x60|\0|\x08\0\xe0\x7f",
+    EM_S390: rb"\x07.|\x47\0\0\0|\xc0\x04\0{4}|\0",
+    EM_RISCV: rb"\x13\0\0\0|\x01\0|\0",
+}
 
 
 def uncovered_code(image: Image, facts: ElfFacts, functions: FunctionList, stubs: int) -> int:
@@ -32,21 +52,42 @@ def uncovered_code(image: Image, facts: ElfFacts, functions: FunctionList, stubs
     stubs: how many of the linker's call stubs are known.
     """
     power = facts.machine.number == EM_PPC64
-    gaps = []
-    for start, end in _code(image, facts):
-        gaps += list(_gaps(functions, start, end, thumb=facts.machine.number == EM_ARM))
+    fill = re.compile(rb"(?:" + _FILLS.get(facts.machine.number, rb".") + rb")*", re.DOTALL)
     allowed = _START_FILES.get(facts.machine.name, _OTHER_START_FILES) + (_STUB * stubs if power else 0)
-    if not any(section.name == ".text" for section in facts.sections):
+    if not any(section.executable and section.size for section in facts.sections):
         allowed += sum(size for _, size in _code_sizes(image)) // 4  # read-only data and stubs may lie beside the code
-    total = sum(size for size in gaps if size > _PADDING)
-    return total if total > allowed else 0
+    total = others = 0
+    for start, end in _code(image, facts):
+        is_text = any(s.name == ".text" and s.addr == start for s in facts.sections) or not facts.sections
+        code = _Bytes(image, start, end)
+        for at, size in _gaps(functions, start, end, thumb=facts.machine.number == EM_ARM):
+            if size > _LONGEST_PADDING or not fill.fullmatch(code.of(at, size)):
+                total += size
+                others += 0 if is_text else size  # start files are in .text
+    return total if total > allowed or others else 0
+
+
+class _Bytes:
+    """Code, read once from its start to its end in pieces."""
+
+    def __init__(self, image: Image, start: int, end: int) -> None:
+        self._image = image
+        self._end = end
+        self._at = start
+        self._data = b""
+
+    def of(self, address: int, size: int) -> bytes:
+        """Bytes that lie behind those that were asked for before, no more than a piece of them."""
+        if address + size > self._at + len(self._data):
+            self._at, self._data = address, self._image.at(address, min(_PIECE, self._end - address))
+        return self._data[address - self._at : address - self._at + size]
 
 
 def _code(image: Image, facts: ElfFacts) -> Iterator[tuple[int, int]]:
-    """Address ranges of code that a compiler made: .text, or whole segments where there are no section headers."""
-    named = [section for section in facts.sections if section.name == ".text" and section.size]
-    if named:
-        yield from ((section.addr, section.addr + section.size) for section in named)
+    """Address ranges of code that a compiler made: sections, or whole segments where there are no section headers."""
+    code = [section for section in facts.sections if section.executable and section.size]
+    if code:
+        yield from ((s.addr, s.addr + s.size) for s in code if s.allocated and not _NO_CODE.match(s.name))
     else:
         yield from ((start, start + size) for start, size in _code_sizes(image))
 
@@ -57,7 +98,8 @@ def _code_sizes(image: Image) -> Iterator[tuple[int, int]]:
             yield segment.vaddr, segment.filesz
 
 
-def _gaps(functions: FunctionList, start: int, end: int, *, thumb: bool) -> Iterator[int]:
+def _gaps(functions: FunctionList, start: int, end: int, *, thumb: bool) -> Iterator[tuple[int, int]]:
+    """Start and size of what lies between the functions."""
     at = start
     for first, size in functions.spans():
         address = first & ~1 if thumb else first
@@ -66,7 +108,7 @@ def _gaps(functions: FunctionList, start: int, end: int, *, thumb: bool) -> Iter
         if address >= end:
             break
         if address > at:
-            yield address - at
+            yield at, address - at
         at = address + size
     if end > at:
-        yield end - at
+        yield at, end - at

@@ -186,7 +186,8 @@ class Code:
 
 
 def functions_of(image: Image, facts: ElfFacts) -> FunctionList:
-    """All functions of a file that its tables tell of: symbols first, and where no symbol is, the unwind tables.
+    """All functions of a file that its tables tell of: symbols first, and where no symbol is, the unwind tables; of
+    static functions `strip` and `ld -x` leave no symbol.
 
     Raises
     ------
@@ -216,9 +217,10 @@ def _read_functions(image: Image, facts: ElfFacts) -> FunctionList:
                     raise ArtifactError(f"more than {_MOST_FUNCTIONS} functions")
     found.sort()
     rows = _rows(tables, found)
-    if not relocatable and (not len(local) or not found):
+    # Arm's tables join functions that cannot be unwound, so beside symbols they tell less
+    if not relocatable and (not thumb or not len(local) or not found):
         rows = _with_unwind_tables(image, FunctionList(tables, rows, thumb=thumb), thumb=thumb)
-    elif facts.machine.number == EM_PPC64 and facts.machine.name == "ppc64":
+    if facts.machine.number == EM_PPC64 and facts.machine.name == "ppc64" and len(local):
         rows = iter(())  # ELFv1: symbols name descriptors, not code
     return FunctionList(tables, rows, thumb=thumb)
 

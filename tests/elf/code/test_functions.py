@@ -16,7 +16,7 @@ import pytest
 from pytest_hardening.elf.code.functions import Function, functions_of
 from pytest_hardening.elf.code.own_code import UnitIndex, is_runtime, own_functions
 from pytest_hardening.elf.code.stubs import stub_names
-from pytest_hardening.elf.facts import Unit, Units
+from pytest_hardening.elf.facts import Need, StackUse, Unit, Units
 from pytest_hardening.elf.image import Image
 from pytest_hardening.elf.reader import ElfReader
 from pytest_hardening.elf.source import Source
@@ -70,7 +70,7 @@ def symbols(path: Path) -> dict[str, tuple[int, int]]:
 def test_symbols(build: CompileC, compiler: str) -> None:
     path = build(PROGRAM, flags=["-O2"], compiler=compiler)
     functions, own = read(path)
-    found = {f.name: (f.address, f.size) for f in functions}
+    found = {f.name: (f.address, f.size) for f in functions if f.name}  # the PLT has none
     assert found == {name: place for name, place in symbols(path).items() if name in found}
     assert found.keys() >= OWN
     assert own >= OWN
@@ -244,3 +244,50 @@ def test_damaged_unwind_table(build: CompileC, edit: Callable[[Path], ElfEditor]
     struct.pack_into("<I", editor.data, header.offset + 8, 0x7FFFFFFF)
     with pytest.raises(ArtifactError, match="eh_frame_hdr"):
         read(editor.save(tmp_path))
+
+
+PAIR = {
+    "main.c": "int okf(const char *); int pub(const char *);\n"
+    "int main(int c, char **v) { (void)c; return okf(v[0]) + pub(v[0]); }\n",
+    "ok.c": "#include <string.h>\n#include <stdio.h>\n"
+    "int okf(const char *s) { char b[64]; strcpy(b, s); return puts(b); }\n",
+}
+HIDDEN = """
+#include <string.h>
+#include <stdio.h>
+static __attribute__((noinline)) int copies(const char *s) { char b[64]; strcpy(b, s); return puts(b); }
+int pub(const char *s) { return copies(s) + 1; }
+"""
+
+
+@pytest.mark.parametrize("linker", ["bfd", "lld", "gold"])
+@pytest.mark.parametrize(
+    ("flags", "link_flags"),
+    [
+        (["-fno-asynchronous-unwind-tables"], ["-s"]),
+        (["-fno-asynchronous-unwind-tables", '-DPLACE=__attribute__((section("mine")))'], ["-s"]),
+        ([], ["-Wl,-x"]),
+    ],
+    ids=["no-tables", "section", "locals-stripped"],
+)
+def test_small_functions_do_not_hide(build: CompileC, linker: str, flags: list[str], link_flags: list[str]) -> None:
+    """A function of 30 bytes that no table tells of leaves a gap no larger than padding may be."""
+    source = HIDDEN.replace("static", "static PLACE")
+    flags = flags if any("PLACE" in flag for flag in flags) else [*flags, "-DPLACE="]
+    use: dict[str, StackUse] = {}
+    for protector in ("-fno-stack-protector", "-fstack-protector-strong"):
+        unit = build({"hidden.c": source}, "object", ["-O2", "-fPIC", protector, *flags])
+        path = build(
+            PAIR,
+            flags=["-O2", "-fstack-protector-strong"],
+            link_flags=[f"-fuse-ld={linker}", *link_flags],
+            objects=[unit],
+        )
+        with Source.open(path) as content:
+            found = ElfReader(content, path.name).extend([Need.UNITS, Need.STACK_USE]).stack_use
+        assert found is not None
+        use[protector] = found
+    off, on = use["-fno-stack-protector"], use["-fstack-protector-strong"]
+    assert off.unprotected_count or off.incomplete
+    assert not on.unprotected_count
+    assert link_flags == ["-s"] or not on.incomplete
