@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Unit
 from .base import Parameter
-from .recorded import Answer, RecordedCheck, explicit_option, version_of
+from .recorded import Answer, RecordedCheck, explicit_option, tells_absence, version_of
 
 __all__ = ["StrictFlexArrays"]
 
@@ -58,6 +58,8 @@ class StrictFlexArrays(RecordedCheck):
         version = version_of(unit)
         if version and version[0] < _FIRST.get(unit.compiler, 0):
             return Answer(False, f"by {unit.compiler} {unit.version}, which has no {_OPTION}")
+        if not tells_absence(unit):
+            return Answer(None, f"{unit.source} does not tell {_OPTION}")
         return Answer(False, f"without {_OPTION}")
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:
