@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Unit
 from .base import Parameter
-from .recorded import Answer, RecordedCheck, explicit_option, is_hardened
+from .recorded import Answer, RecordedCheck, explicit_option, is_hardened, tells_absence, version_of
 
 __all__ = ["AutoVarInit"]
 
@@ -23,12 +23,12 @@ class AutoVarInit(RecordedCheck):
 
     Evidence
     --------
-    The last -ftrivial-auto-var-init in each unit's record (DW_AT_producer, .GCC.command.line); GCC's -fhardened
-    stands for zero unless the option is given beside it. No compiler has it on by default, so a unit whose record
-    lacks it fails, that of a compiler which has no such option (GCC before 12, clang before 8) as well: it is not
-    protected. Where there is no record it is unknown: files without -g or stripped ones, clang without
-    -grecord-command-line; linked files in which a unit without record may hide, after link-time optimisation or
-    -Wl,-x. The attribute `uninitialized` of single variables is not seen.
+    The last -ftrivial-auto-var-init in each unit's record (DW_AT_producer, .GCC.command.line, for GCC's bytecode
+    .gnu.lto_.opts); GCC's -fhardened stands for zero unless the option is given beside it. No compiler has it on by
+    default, so a unit whose record lacks it fails, that of a compiler which has no such option (GCC before 12, clang
+    before 8) as well: it is not protected. Where there is no record it is unknown: files without -g or stripped ones,
+    clang without -grecord-command-line; linked files in which a unit without record may hide, after link-time
+    optimisation or -Wl,-x. The attribute `uninitialized` of single variables is not seen.
 
     When it does not apply
     ----------------------
@@ -56,6 +56,8 @@ class AutoVarInit(RecordedCheck):
             return Answer(given.partition("=")[2] in _ACCEPTED[parameters["value"]], f"with {given}")
         if is_hardened(unit):
             return Answer("zero" in _ACCEPTED[parameters["value"]], "with -fhardened")
+        if not tells_absence(unit) and not () < version_of(unit) < (14,):  # -fhardened, of GCC 14, may have brought it
+            return Answer(None, f"{unit.source} does not tell -fhardened")
         return Answer(False, f"without {_OPTION}")
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:

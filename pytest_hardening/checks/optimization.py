@@ -24,7 +24,8 @@ class Optimization(RecordedCheck):
 
     Evidence
     --------
-    The last -O option in each unit's record (DW_AT_producer, .GCC.command.line). A record without any means -O0.
+    The last -O option in each unit's record (DW_AT_producer, .GCC.command.line, for GCC's bytecode .gnu.lto_.opts). A
+    record without any means -O0.
     Where there is no record it is unknown: files without -g or stripped ones, clang without -grecord-command-line;
     linked files in which a unit without record may hide, after link-time optimisation or -Wl,-x. Function
     attributes (optimize) are not seen.

@@ -2,10 +2,11 @@
 
 GCC records every option for code generation that it was given, after its specs have spoken, with -g in DW_AT_producer
 and with -frecord-gcc-switches in .GCC.command.line (gen_producer_string in GCC's opts.cc): what is not there was not
-given. It records none of -D, -I, -U, -W, and no default that it was configured with. clang records its whole command
-line, and only with -grecord-command-line or -frecord-command-line (clang manual). The last option of a switch wins; the
-groups are the exception: GCC lets what was given explicitly win over -fhardened, wherever it stands (GCC manual,
-"Program Instrumentation Options").
+given. Beside its bytecode it keeps the options for the link step, in .gnu.lto_.opts, but not all of them: see
+`tells_absence`. It records none of -D, -I, -U, -W, and no default that it was configured with. clang records its whole
+command line, and only with -grecord-command-line or -frecord-command-line (clang manual). The last option of a switch
+wins; the groups are the exception: GCC lets what was given explicitly win over -fhardened, wherever it stands (GCC
+manual, "Program Instrumentation Options").
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = [
     "missing_units",
     "needs_of_units",
     "options_of",
+    "tells_absence",
     "version_of",
 ]
 
@@ -74,13 +76,13 @@ class RecordedCheck(Check):
         """What to do where a unit fails."""
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
-        return frozenset() if facts.bytecode else needs_of_units(facts)
+        return needs_of_units(facts)
 
     def inapplicable(self, facts: ElfFacts) -> str:
         return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
-        if facts.bytecode or facts.units is None:
+        if facts.units is None or (facts.bytecode and all(unit.flags is None for unit in facts.units.found)):
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
         units = [unit for unit in facts.units.found if _may_be_c(unit)]
         if not units:
@@ -137,9 +139,8 @@ class RecordedCheck(Check):
             return self.unknown(NO_RECORD, remedy=_fixes(silent), **observed)
         reasons = list(dict.fromkeys(answer.seen for _, answer in silent))
         names = list(dict.fromkeys(unit.name or "a unit" for unit, _ in silent))
-        told = [f"{_few(names)}: {_few(reasons, '; ')}"] if silent else []
         return self.unknown(
-            "; ".join([*told, *filter(None, [missing])]),
+            f"{_few(names)}: {_few(reasons, '; ')}" if silent else missing,
             *map(_evidence, silent[:_MOST_SHOWN]),
             remedy=_fixes(silent),
             **observed,
@@ -148,34 +149,14 @@ class RecordedCheck(Check):
 
 def needs_of_units(facts: ElfFacts) -> frozenset[Need]:
     """What tells the units, and whether some may be missing."""
-    if facts.kind is Kind.OBJECT or facts.units is None or not facts.units.found:
-        return frozenset({Need.UNITS})
-    return frozenset({Need.UNITS, Need.SOURCE_FILES})
+    return frozenset({Need.UNITS})
 
 
 def missing_units(facts: ElfFacts) -> str:
-    """Why a file may hold units that nothing names; empty where all are known.
-
-    A unit without debug information shows only in the symbol table, as the name of its source. That is lost where the
-    linker dropped local symbols (-Wl,-x), and link-time optimisation drops it.
-    """
+    """Why a file may hold units that nothing names; empty where all are known."""
     if facts.units is None:
         return "its units were not read"
-    if facts.units.unread:
-        return facts.units.unread[0]
-    if facts.kind is Kind.OBJECT:
-        return ""
-    if any(explicit_option(unit, "-flto").startswith("-flto") for unit in facts.units.found):
-        return "link-time optimisation leaves no trace of units without debug information"
-    named = {_base(name) for name in facts.source_files or ()}
-    described = {_base(unit.name) for unit in facts.units.found if unit.source == "DWARF" and _may_be_c(unit)}
-    if facts.section(".symtab") is not None and described - named:
-        return "the symbol table does not name the sources, so that units without debug information leave no trace"
-    return ""
-
-
-def _base(path: str) -> str:
-    return path.rpartition("/")[2]
+    return facts.units.unread[0] if facts.units.unread else facts.units.hidden
 
 
 def _may_be_c(unit: Unit) -> bool:
@@ -212,6 +193,14 @@ def _few(names: list[str], separator: str = ", ") -> str:
 def version_of(unit: Unit) -> tuple[int, ...]:
     """The compiler's version as numbers; empty when unknown."""
     return tuple(int(part) for part in unit.version.split(".") if part.isdecimal())
+
+
+def tells_absence(unit: Unit) -> bool:
+    """Whether an option that its record lacks was not given. GCC keeps with its bytecode (.gnu.lto_.opts) neither those
+    of the C family alone nor those that its driver knows, -fhardened among them: there it is so for -O, and before GCC
+    14 for what -fhardened may bring.
+    """
+    return unit.source != ".gnu.lto_.opts"
 
 
 def options_of(unit: Unit) -> Iterator[str]:

@@ -8,7 +8,7 @@ from ..elf.facts import ElfFacts, Need, Unit
 from ..errors import PolicyError
 from ..model import Verdict
 from .base import Parameter
-from .recorded import Answer, RecordedCheck, is_hardened, options_of
+from .recorded import Answer, RecordedCheck, is_hardened, options_of, tells_absence
 
 __all__ = ["RecordedFlags"]
 
@@ -136,7 +136,7 @@ def _in_force(unit: Unit, flag: str) -> bool | None:
     wanted = _spelled(flag)
     switch, values = _switch(wanted), wanted.partition("=")[2]
     if switch in _SETS:
-        return all(_is_in_set(unit, switch, value) for value in values.split(","))
+        return None if not tells_absence(unit) else all(_is_in_set(unit, switch, value) for value in values.split(","))
     if values == "native":
         return None
     given = [option for option in map(_spelled, options_of(unit)) if _switch(option) == switch]
@@ -144,7 +144,7 @@ def _in_force(unit: Unit, flag: str) -> bool | None:
         return given[-1] == wanted
     if wanted in _HARDENED and is_hardened(unit):
         return True
-    if switch in _DEFAULTS or unit.compiler not in ("gcc", "clang"):
+    if switch in _DEFAULTS or (switch != "-O" and not tells_absence(unit)) or unit.compiler not in ("gcc", "clang"):
         return None
     told = unit.compiler == "clang" or wanted == "-p" or (wanted.startswith(_BY_GCC) and not _NOT_BY_GCC.match(wanted))
     return False if told else None

@@ -109,13 +109,21 @@ _FAMILIES = {
         "calls of a profiler in every function",
         _PROFILER,
         (),
-        (),
-        ("-pg", "-p", "-finstrument-functions"),
+        ("xray_instr_map",),
+        ("-pg", "-p", "-finstrument-functions", "-fxray-instrument"),
     ),
 }
 # weak references of every full sanitizer library (sanitizer_symbolizer_posix_libcdep.cpp); they survive `strip`
 _SYMBOLIZER = "__sanitizer_symbolize_"
 _OF_EVERY_LIBRARY = "__ubsan_handle_cfi_bad_type"  # (ubsan_handlers.cpp)
+# clang's libraries that hold UBSan's functions, whether or not code calls them, by a function that each defines
+_WITH_UBSAN = {
+    "__asan_init": "AddressSanitizer",
+    "__hwasan_init": "HWAddressSanitizer",
+    "__tsan_init": "ThreadSanitizer",
+    "__msan_init": "MemorySanitizer",
+    "__scudo_print_stats": "Scudo",
+}
 # made for production by its documentation (clang, UndefinedBehaviorSanitizer, "Minimal Runtime")
 _MINIMAL = ("_minimal", "_minimal_abort")
 
@@ -133,10 +141,12 @@ class Sanitizers(Check):
     --------
     Symbols that the compiler emits into instrumented code, undefined or defined (__asan_init, __ubsan_handle_*,
     __tsan_func_entry, __gcov_init, mcount, __fentry__ ...), in the dynamic symbol table and in .symtab; DT_NEEDED of a
-    sanitizer's library; the sections of LLVM's counters. References to the interface of a sanitizer that code uses only
-    where there is one (__lsan_ignore_object, __gcov_dump) are none. A stripped file that names a run-time library's
-    environment variable (ASAN_OPTIONS, GCOV_PREFIX) may hold that library: unknown. A stripped static program tells
-    nothing: unknown. -fsanitize-trap and UBSan's minimal run-time library leave nothing behind that is forbidden here.
+    sanitizer's library; the sections of LLVM's counters and of XRay. References to the interface of a sanitizer that
+    code uses only where there is one (__lsan_ignore_object, __gcov_dump) are none. clang's libraries of other
+    sanitizers, and Scudo's, hold UBSan's functions: whether code calls these is unknown. A stripped file that names a
+    run-time library's environment variable (ASAN_OPTIONS, GCOV_PREFIX) may hold that library: unknown. A stripped
+    static program tells nothing: unknown. -fsanitize-trap and UBSan's minimal run-time library leave nothing behind
+    that is forbidden here.
 
     When it does not apply
     ----------------------
@@ -182,6 +192,13 @@ class Sanitizers(Check):
         found = {family: seen for family in parameters["forbidden"] if (seen := _seen(facts, family))}
         if found:
             return self._instrumented(facts, found)
+        if "undefined" in parameters["forbidden"] and (holder := _holder_of_ubsan(symbols)):
+            return self.unknown(
+                f"UndefinedBehaviorSanitizer's functions lie inside, as in every program with {holder}: whether code "
+                "calls them cannot be told",
+                remedy="judge the objects",
+                found=None,
+            )
         traces = symbols.traces or tuple(s for s in symbols.undefined if s.startswith(_SYMBOLIZER))[:1]
         if symbols.stripped and traces:
             return self.unknown(
@@ -232,14 +249,21 @@ def _is_of(family: _Family, symbol: str) -> bool:
 
 def _defined_counts(facts: ElfFacts, symbols: RuntimeSymbols, symbol: str) -> bool:
     """Whether a definition tells of instrumented code. glibc itself defines what profiled code calls, and a static
-    program holds of that only what is called; clang's sanitizer libraries hold the calls of its coverage, and Scudo's,
-    which is made for production, UBSan's.
+    program holds of that only what is called; clang's sanitizer libraries hold the calls of its coverage, and all but
+    UBSan's own those of UBSan.
     """
     if symbol.startswith(_PROFILER):
         return facts.kind.is_static
     if symbol.startswith("__sanitizer_cov_"):
         return "__sanitizer_cov_dump" not in symbols.defined
-    return not (symbol.startswith("__ubsan_") and any(name.startswith("__scudo_") for name in symbols.defined))
+    return not (symbol.startswith("__ubsan_") and _holder_of_ubsan(symbols))
+
+
+def _holder_of_ubsan(symbols: RuntimeSymbols) -> str:
+    """The sanitizer whose library inside a file brings UBSan's functions; empty where none does."""
+    if not any(name.startswith("__ubsan_handle_") for name in symbols.defined):
+        return ""
+    return next((name for function, name in _WITH_UBSAN.items() if function in symbols.defined), "")
 
 
 def _units(facts: ElfFacts, families: Mapping[str, Any]) -> list[Unit]:

@@ -71,7 +71,7 @@ class StackProtector(Check):
 
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if facts.bytecode:
-            return frozenset()
+            return frozenset({Need.UNITS})
         first = frozenset({Need.UNITS, Need.STACK_ARRAYS} | (set() if facts.kind.is_static else {Need.IMPORTS}))
         return first | {Need.STACK_USE} if facts.stack_arrays is not None else first  # which looks at the arrays' code
 
@@ -79,6 +79,8 @@ class StackProtector(Check):
         return without_c(facts)
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
+        if facts.bytecode and (verdict := self._recorded(facts, parameters["level"])):
+            return verdict
         if facts.bytecode or facts.stack_use is None:
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
         use = facts.stack_use if parameters["level"] != "basic" else _at_basic_level(facts, facts.stack_use)
@@ -134,6 +136,18 @@ class StackProtector(Check):
             rest=rest,
             **observed,
         )
+
+    def _recorded(self, facts: ElfFacts, level: str) -> Verdict | None:
+        """What the options beside GCC's bytecode tell: its functions keep them through link-time optimisation."""
+        units = [unit for unit in (facts.units.found if facts.units else ()) if unit.is_c_family or not unit.language]
+        if weaker := self._weaker_units(facts, _LEVELS[level]):
+            return self._weaker(weaker, level, {})
+        options = [last_option(unit, _OPTIONS) for unit in units]
+        if units and all(option and _OPTIONS[option] >= _LEVELS[level] for option in options):
+            return self.passed(
+                f"{len(units)} unit(s) compiled with {_FLAGS[level]} or more", *map(_record, units[:_SHOWN])
+            )
+        return None
 
     def _weaker_units(self, facts: ElfFacts, level: int) -> tuple[Unit, ...]:
         """Units of C whose record ends in an option below the level; one without any says nothing of the default."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Unit
 from .base import Parameter
-from .recorded import Answer, RecordedCheck, explicit_option, version_of
+from .recorded import Answer, RecordedCheck, explicit_option, tells_absence, version_of
 
 __all__ = ["StrictFlexArrays"]
 
@@ -62,6 +62,8 @@ class StrictFlexArrays(RecordedCheck):
                 f"by {unit.compiler} {unit.version}, which has no {_OPTION}",
                 f"needs GCC 13, clang 16 or later; then add {_OPTION}={parameters['level']}",
             )
+        if not tells_absence(unit):
+            return Answer(None, f"{unit.source} does not tell {_OPTION}")
         return Answer(False, f"without {_OPTION}")
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:

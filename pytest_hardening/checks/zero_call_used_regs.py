@@ -59,7 +59,7 @@ class ZeroCallUsedRegs(RecordedCheck):
         return settings
 
     def answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
-        if facts.kind is not Kind.OBJECT and unit.compiler == "gcc" and _is_lto(unit):
+        if (facts.kind is not Kind.OBJECT or facts.bytecode) and unit.compiler == "gcc" and _is_lto(unit):
             return Answer(None, f"link-time optimisation takes {_OPTION} from the link step, which is not on record")
         given = explicit_option(unit, _OPTION)
         if not given:

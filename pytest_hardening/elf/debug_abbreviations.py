@@ -6,15 +6,18 @@ Source: DWARF Debugging Information Format, version 5, section 7.5.3 and 7.6.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import ArtifactError
 from .debug_sections import DebugSection
 from .dwarf_codes import DW_FORM_ADDR, DW_FORM_IMPLICIT_CONST, DW_FORM_REF_ADDR, FIXED_SIZES, OFFSETS, USED
 
-__all__ = ["Abbreviation", "AbbreviationTable", "Attribute", "Entry", "Sizes", "leb128"]
+__all__ = ["Abbreviation", "AbbreviationTable", "Attribute", "Declarations", "Entry", "Sizes", "leb128"]
 
-_MOST_ABBREVIATIONS = 1 << 19  # bytes of one unit's table
+_MOST_ABBREVIATIONS = 1 << 25  # bytes of .debug_abbrev
+_MOST_DECLARATIONS = 1 << 18  # that are read of one file; 0.2 s
+_MOST_LAYOUTS = 1 << 19  # bytes of the different ones among them; 30 MB
 
 # One declaration: code, tag, whether entries below it follow, pairs of attribute and form up to two zeros; after
 # DW_FORM_implicit_const comes a value. One pattern for a declaration is ten times as fast as number after number. It
@@ -97,53 +100,91 @@ class Abbreviation:
         self.size = position
 
 
+class Declarations:
+    """The section .debug_abbrev, which all units share: several may begin anywhere in one table.
+
+    Parameters
+    ----------
+    section: .debug_abbrev.
+
+    Raises
+    ------
+    ArtifactError: it is larger than those of programs are; from every method, when more is asked for than they need.
+    """
+
+    def __init__(self, section: DebugSection) -> None:
+        if section.size > _MOST_ABBREVIATIONS:
+            raise ArtifactError(f"abbreviation tables of {section.size} bytes")
+        self._data = section.read(0, section.size)
+        self._left = _MOST_DECLARATIONS
+        self._layouts_left = _MOST_LAYOUTS
+        self._layouts: dict[tuple[object, ...], Abbreviation] = {}
+
+    def code_at(self, position: int) -> tuple[int, int]:
+        """The code that is declared at an offset, and where the declaration ends; code 0 where none is."""
+        self._left -= 1
+        if self._left < 0:
+            raise ArtifactError(f"more than {_MOST_DECLARATIONS} abbreviations")
+        found = _DECLARATION.match(self._data, position)
+        return (_number(found[1]), found.end()) if found else (0, position)
+
+    def layout_at(self, position: int, sizes: Sizes) -> Abbreviation:
+        """What is declared at an offset, where `code_at` found something; most tables have the same ones."""
+        found = _DECLARATION.match(self._data, position)
+        tag, children, text = found.group(2, 3, 4) if found else (b"\0", b"\0", b"")
+        key = (tag, children, text, sizes)
+        known = self._layouts.get(key)
+        if known is None:
+            self._layouts_left -= len(text)
+            if self._layouts_left < 0:
+                raise ArtifactError("too many different abbreviations")
+            specification = [
+                (_number(name), _number(form) if form else DW_FORM_IMPLICIT_CONST, constant)
+                for name, constant, form in _SPECIFICATION.findall(text)
+            ]
+            known = self._layouts[key] = Abbreviation(_number(tag), children == b"\1", specification, sizes)
+        return known
+
+
 class AbbreviationTable:
     """One abbreviation table, read as far as it is needed.
 
     Parameters
     ----------
-    section: .debug_abbrev. offset: where the table begins in it. sizes: of the unit's forms.
-    shared: the layouts of all tables so far: most units of a file have the same ones, under other codes.
+    declarations: the section. offset: where the table begins in it. sizes: of the unit's forms.
     """
 
-    def __init__(
-        self, section: DebugSection, offset: int, sizes: Sizes, shared: dict[tuple[object, ...], Abbreviation]
-    ) -> None:
-        self._data = section.read(offset, _MOST_ABBREVIATIONS)
-        self._position = 0
+    __slots__ = ("_declarations", "_known", "_places", "_position", "_sizes")
+
+    def __init__(self, declarations: Declarations, offset: int, sizes: Sizes) -> None:
+        self._declarations = declarations
+        self._position = offset
         self._sizes = sizes
-        self._read: dict[int, re.Match[bytes]] = {}
+        self._places: dict[int, int] = {}
         self._known: dict[int, Abbreviation] = {}
-        self._shared = shared
 
     def get(self, code: int) -> Abbreviation:
         """The layout that a code stands for; ArtifactError where it is not declared."""
         known = self._known.get(code)
         if known is None:
-            while code not in self._read:
-                self._read_next(code)
-            declaration = self._read[code].group(2, 3, 4)
-            key = (*declaration, self._sizes)
-            known = self._shared.get(key)
-            if known is None:
-                known = self._shared[key] = self._layout(*declaration)
-            self._known[code] = known
+            while code not in self._places:
+                if not self._read_next():
+                    raise ArtifactError(f"abbreviation {code} is not declared")
+            known = self._known[code] = self._declarations.layout_at(self._places[code], self._sizes)
         return known
 
-    def _layout(self, tag: bytes, children: bytes, text: bytes) -> Abbreviation:
-        specification = [
-            (_number(name), _number(form) if form else DW_FORM_IMPLICIT_CONST, constant)
-            for name, constant, form in _SPECIFICATION.findall(text)
-        ]
-        return Abbreviation(_number(tag), children == b"\1", specification, self._sizes)
+    def all(self) -> Iterator[Abbreviation]:
+        """All that are declared."""
+        while self._read_next():
+            pass
+        return (self.get(code) for code in tuple(self._places))
 
-    def _read_next(self, wanted: int) -> None:
-        found = _DECLARATION.match(self._data, self._position)
-        code = _number(found[1]) if found else 0
-        if found is None or not code:
-            raise ArtifactError(f"abbreviation {wanted} is not declared")
-        self._position = found.end()
-        self._read.setdefault(code, found)
+    def _read_next(self) -> bool:
+        code, end = self._declarations.code_at(self._position)
+        if code:
+            self._places.setdefault(code, self._position)
+            self._position = end
+        return bool(code)
 
 
 def leb128(data: bytes, position: int, *, signed: bool = False) -> tuple[int, int]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ..errors import ArtifactError
-from .debug_abbreviations import Abbreviation, AbbreviationTable, Attribute, Entry, Sizes, leb128
-from .debug_ranges import new_ranges, old_ranges, section_of_ranges
+from .debug_abbreviations import Abbreviation, AbbreviationTable, Attribute, Declarations, Entry, Sizes, leb128
+from .debug_ranges import Range, new_ranges, old_ranges
 from .debug_sections import DebugSection, debug_section
 from .dwarf_codes import (
     ADDRESS_INDEXES,
@@ -63,7 +63,10 @@ from .image import Image, string_at
 __all__ = ["Budget", "DebugInfo", "DebugUnit"]
 
 _LONGEST_STRING = 1 << 14
-_HEAD = 1 << 9  # bytes read for a unit's header and first entry; all of it where that is too little
+_LONGEST_ENTRY = 1 << 16
+_LONGEST_BLOCK = 1 << 8  # bytes that are kept of one; the expressions that are looked at have at most twelve
+_HEAD = 1 << 9  # bytes read for an entry; more where that is too little
+_MOST_UNITS = 1 << 15
 
 
 class Budget:
@@ -74,6 +77,13 @@ class Budget:
     def __init__(self, entries: int) -> None:
         self.entries = entries
         self.exceeded = False
+
+    def spend(self, what: str) -> None:
+        """Count one more; ArtifactError when there were too many, named by `what`."""
+        self.entries -= 1
+        if self.entries < 0:
+            self.exceeded = True
+            raise ArtifactError(f"it has more {what} than are read of one file")
 
 
 _PASS, _FUNCTION, _VARIABLE, _JUMP, _JUMP_OUTSIDE = range(5)
@@ -132,7 +142,7 @@ class DebugUnit:
         """The entry at an offset in .debug_info, which lies in this unit."""
         if not self.first <= offset < self.end:
             raise ArtifactError("a reference leads out of its unit")
-        for size in (_HEAD, self.end - offset):
+        for size in (_HEAD, _LONGEST_ENTRY):
             data = self.info.section.read(offset, min(size, self.end - offset))
             try:
                 code, position = leb128(data, 0)
@@ -142,6 +152,8 @@ class DebugUnit:
                 continue
             if position <= len(data):
                 return abbreviation, entry
+        if self.end - offset > _LONGEST_ENTRY:
+            raise ArtifactError(f"the entry at {offset:#x} has more than {_LONGEST_ENTRY} bytes")
         raise ArtifactError(f"the unit at {self.offset:#x} ends inside an entry")
 
     def walk(self, budget: Budget) -> Iterator[tuple[int, int, Entry]]:
@@ -241,7 +253,7 @@ class DebugUnit:
             number, position = leb128(data, position, signed=form == DW_FORM_SDATA)
             return number, position, form
         if form == DW_FORM_STRING:
-            end = data.index(0, position)
+            end = data.index(0, position, position + _LONGEST_ENTRY)
             return data[position:end], end + 1, form
         width = {DW_FORM_BLOCK1: 1, DW_FORM_BLOCK2: 2, DW_FORM_BLOCK4: 4}.get(form)
         if width is not None:
@@ -251,7 +263,7 @@ class DebugUnit:
             size, position = leb128(data, position)
         else:
             raise ArtifactError(f"DWARF form {form:#x} is not known")
-        return data[position : position + size], position + size, form
+        return data[position : position + min(size, _LONGEST_BLOCK)], position + size, form
 
     def _pass(self, abbreviation: Abbreviation, data: bytes, position: int) -> int:
         """Where the attributes of an entry end that begin at `position`."""
@@ -295,10 +307,10 @@ class DebugUnit:
         return None
 
     def section_of(self, entry: Entry) -> int:
-        """In an object file the index of the section that a function's code lies in; else 0."""
+        """In an object file the index of the section that DW_AT_low_pc lies in; else 0."""
         low = entry.get(DW_AT_LOW_PC)
         if low is None:
-            return section_of_ranges(self, entry[DW_AT_RANGES]) if DW_AT_RANGES in entry else 0
+            return 0
         if low.form in ADDRESS_INDEXES and isinstance(low.value, int):
             return self.section_of_address(low.value)
         return self.info.section.section_of(low.place)
@@ -337,21 +349,28 @@ class DebugUnit:
             return default
         return self.info.section.relocated(found.place, self.sizes.offset, found.value)
 
-    def ranges(self, entry: Entry) -> tuple[tuple[int, int], ...]:
-        """The half-open address ranges of an entry, in its order; those without an instruction left out."""
-        low = self.address(entry.get(DW_AT_LOW_PC))
+    def ranges(self, entry: Entry, budget: Budget) -> Iterator[Range]:
+        """The ranges of an entry, in its order; those without an instruction left out."""
         if DW_AT_RANGES in entry:
-            base = self.address(self.top[1].get(DW_AT_LOW_PC)) or 0
+            top = self.top[1]
+            begin = self.address(top.get(DW_AT_LOW_PC)) or 0
+            base = Range(begin, begin, self.section_of(top))
             found = new_ranges if self.sizes.version >= 5 else old_ranges
-            return tuple((start, end) for start, end in found(self, entry[DW_AT_RANGES], base) if start < end)
-        high = entry.get(DW_AT_HIGH_PC)
-        if low is None or high is None:
-            return ()
+            yield from (item for item in found(self, entry[DW_AT_RANGES], base, budget) if item.start < item.end)
+            return
+        start, high = self.address(entry.get(DW_AT_LOW_PC)), entry.get(DW_AT_HIGH_PC)
+        if start is None or high is None:
+            return
         end = self.address(high)
         if end is None and isinstance(high.value, int):
             size = self.sizes.of(high.form) or 8
-            end = low + self.info.section.relocated(high.place, size, high.value)
-        return ((low, end),) if end is not None and low < end else ()
+            end = start + self.info.section.relocated(high.place, size, high.value)
+        if end is not None and start < end:
+            yield Range(start, end, self.section_of(entry))
+
+    def declares(self, tag: int, without: int) -> bool:
+        """Whether any of its entries can be one of a tag without an attribute: a table declares what it is used for."""
+        return any(item.tag == tag and without not in item.forms for item in self._abbreviations.all())
 
 
 class DebugInfo:
@@ -372,7 +391,6 @@ class DebugInfo:
         self.notes: dict[str, None] = {}
         self._sections: dict[str, DebugSection | None] = {}
         self._tables: dict[tuple[int, Sizes], AbbreviationTable] = {}
-        self._layouts: dict[tuple[object, ...], Abbreviation] = {}
         self._units: list[DebugUnit] = []
         self._starts: list[int] = []
         self._next = 0
@@ -402,9 +420,12 @@ class DebugInfo:
     def abbreviations(self, offset: int, sizes: Sizes) -> AbbreviationTable:
         table = self._tables.get((offset, sizes))
         if table is None:
-            section = self.require("abbrev")
-            table = self._tables[offset, sizes] = AbbreviationTable(section, offset, sizes, self._layouts)
+            table = self._tables[offset, sizes] = AbbreviationTable(self._declarations, offset, sizes)
         return table
+
+    @cached_property
+    def _declarations(self) -> Declarations:
+        return Declarations(self.require("abbrev"))
 
     def units(self) -> Iterator[DebugUnit]:
         """The units, without type units."""
@@ -427,6 +448,8 @@ class DebugInfo:
         while self._next < self.section.size:
             unit, self._next = self._unit(self._next)
             if unit is not None:
+                if len(self._units) >= _MOST_UNITS:
+                    raise ArtifactError(f"more than {_MOST_UNITS} units")
                 self._units.append(unit)
                 self._starts.append(unit.offset)
                 return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ArtifactError
 from .debug_abbreviations import Attribute, leb128
@@ -11,31 +11,41 @@ from .debug_sections import DebugSection
 from .dwarf_codes import DW_AT_GNU_RANGES_BASE, DW_AT_RANGES, DW_AT_RNGLISTS_BASE, DW_FORM_RNGLISTX
 
 if TYPE_CHECKING:
-    from .debug_info import DebugUnit
+    from .debug_info import Budget, DebugUnit
 
-__all__ = ["new_ranges", "old_ranges", "section_of_ranges"]
+__all__ = ["Range", "new_ranges", "old_ranges"]
 
 _MOST_RANGES = 1 << 14  # of one unit
 
 
-def old_ranges(unit: DebugUnit, attribute: Attribute, base: int) -> Iterator[tuple[int, int]]:
-    """DWARF 4, section 2.17.3."""
+class Range(NamedTuple):
+    """A half-open range of addresses; in object files they are relative to the section of index `section`, else 0."""
+
+    start: int
+    end: int
+    section: int = 0
+
+
+def old_ranges(unit: DebugUnit, attribute: Attribute, base: Range, budget: Budget) -> Iterator[Range]:
+    """DWARF 4, section 2.17.3. `base`: where the unit begins."""
     section, place = _place(unit, attribute)
     width = unit.sizes.address
     for _ in range(_MOST_RANGES):
+        budget.spend("ranges")
         start, end = section.word(place, width), section.word(place + width, width)
+        index = section.section_of(place)
         place += 2 * width
         if start == (1 << 8 * width) - 1:
-            base = end
-        elif (start, end) == (0, 0):
+            base = Range(end, end, section.section_of(place - width))
+        elif (start, end) == (0, 0) and not index:
             return
         else:
-            yield base + start, base + end
+            yield Range(base.start + start, base.start + end, index or base.section)
     raise ArtifactError(f"a unit of more than {_MOST_RANGES} ranges")
 
 
-def new_ranges(unit: DebugUnit, attribute: Attribute, base: int) -> Iterator[tuple[int, int]]:
-    """DWARF 5, section 2.17.3 and 7.25."""
+def new_ranges(unit: DebugUnit, attribute: Attribute, base: Range, budget: Budget) -> Iterator[Range]:
+    """DWARF 5, section 2.17.3 and 7.25. `base`: where the unit begins."""
     section, place = _place(unit, attribute)
     width = unit.sizes.address
 
@@ -46,46 +56,44 @@ def new_ranges(unit: DebugUnit, attribute: Attribute, base: int) -> Iterator[tup
         place += size
         return value
 
-    def address() -> int:
+    def address() -> tuple[int, int]:
         nonlocal place
         place += width
-        return section.word(place - width, width)
+        return section.word(place - width, width), section.section_of(place - width)
+
+    def indexed() -> tuple[int, int]:
+        index = leb()
+        return unit.indexed_address(index), unit.section_of_address(index)
 
     for _ in range(_MOST_RANGES):
+        budget.spend("ranges")
         kind = section.word(place, 1)
         place += 1
         if kind == 0:  # DW_RLE_end_of_list
             return
         if kind == 1:  # base_addressx
-            base = unit.indexed_address(leb())
+            start, index = indexed()
+            base = Range(start, start, index)
         elif kind == 2:  # startx_endx
-            yield unit.indexed_address(leb()), unit.indexed_address(leb())
+            start, index = indexed()
+            yield Range(start, indexed()[0], index)
         elif kind == 3:  # startx_length
-            start = unit.indexed_address(leb())
-            yield start, start + leb()
+            start, index = indexed()
+            yield Range(start, start + leb(), index)
         elif kind == 4:  # offset_pair
-            yield base + leb(), base + leb()
+            yield Range(base.start + leb(), base.start + leb(), base.section)
         elif kind == 5:  # base_address
-            base = address()
+            start, index = address()
+            base = Range(start, start, index)
         elif kind == 6:  # start_end
-            yield address(), address()
+            start, index = address()
+            yield Range(start, address()[0], index)
         elif kind == 7:  # start_length
-            start = address()
-            yield start, start + leb()
+            start, index = address()
+            yield Range(start, start + leb(), index)
         else:
             raise ArtifactError(f"range list entry {kind} is not known")
     raise ArtifactError(f"a unit of more than {_MOST_RANGES} ranges")
-
-
-def section_of_ranges(unit: DebugUnit, attribute: Attribute) -> int:
-    """In an object file the index of the section that the first range lies in; else 0."""
-    section, place = _place(unit, attribute)
-    if unit.sizes.version < 5:
-        return section.section_of(place)
-    kind = section.word(place, 1)
-    if kind in (1, 2, 3):
-        return unit.section_of_address(leb128(section.read(place + 1, 10), 0)[0])
-    return section.section_of(place + 1)
 
 
 def _place(unit: DebugUnit, attribute: Attribute) -> tuple[DebugSection, int]:

@@ -118,6 +118,7 @@ class _Search:
         self._budget = Budget(_MOST_ENTRIES)
         self._bytes = _MOST_BYTES
         self._types: dict[int, _Array] = {}
+        self._texts: dict[str, str] = {}  # most functions of a file share the text of its producer
         self._gcc = True
 
     @property
@@ -189,20 +190,20 @@ class _Search:
     def _add(self, unit: DebugUnit, function: _Function) -> None:
         if not function.variable:
             return
-        ranges = unit.ranges(function.entry)
-        if not ranges:
+        code = next(unit.ranges(function.entry, self._budget), None)
+        if code is None:
             return
         source, name = self._named(unit, function.entry)
-        producer = unit.text(unit.top[1].get(DW_AT_PRODUCER))
+        producer = source.text(source.top[1].get(DW_AT_PRODUCER))
         self.found.append(
             StackArray(
                 unit=source.text(source.top[1].get(DW_AT_NAME)),
                 function=name,
                 variable=self._named(unit, function.variable)[1],
-                producer=producer if source is unit else source.text(source.top[1].get(DW_AT_PRODUCER)),
-                address=ranges[0][0],
-                size=ranges[0][1] - ranges[0][0],
-                section=unit.section_of(function.entry),
+                producer=self._texts.setdefault(producer, producer),
+                address=code.start,
+                size=code.end - code.start,
+                section=code.section,
                 characters=function.best.characters,
             )
         )
@@ -219,6 +220,7 @@ class _Search:
         return unit, unit.text(entry.get(DW_AT_NAME))
 
     def _follow(self, unit: DebugUnit, attribute: Attribute) -> tuple[DebugUnit, Abbreviation, Entry]:
+        self._budget.spend("entries")
         offset = unit.reference(attribute)
         if offset is None:
             raise ArtifactError("a reference into another file")
@@ -240,7 +242,7 @@ class _Search:
             return _NONE
         if offset not in self._types:
             self._types[offset] = _NONE  # should it lead back to itself
-            self._budget.entries -= 1
+            self._budget.spend("entries")
             if not unit.offset <= offset < unit.end:
                 unit = self._debug.unit_at(offset)
             self._types[offset] = self._read_type(unit, offset, depth)
@@ -303,7 +305,7 @@ class _Search:
         data, position = unit.data, offset - unit.offset
         level = 0
         for _ in range(_MOST_MEMBERS):
-            self._budget.entries -= 1
+            self._budget.spend("entries")
             code, position = leb128(data, position)
             if not code:
                 level -= 1

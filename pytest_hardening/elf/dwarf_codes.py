@@ -9,7 +9,7 @@ from __future__ import annotations
 DW_TAG_ARRAY_TYPE, DW_TAG_CLASS_TYPE, DW_TAG_STRUCTURE_TYPE, DW_TAG_UNION_TYPE = 0x01, 0x02, 0x13, 0x17
 DW_TAG_COMPILE_UNIT, DW_TAG_PARTIAL_UNIT, DW_TAG_SKELETON_UNIT = 0x11, 0x3C, 0x4A
 DW_TAG_MEMBER, DW_TAG_INHERITANCE, DW_TAG_SUBRANGE_TYPE, DW_TAG_BASE_TYPE = 0x0D, 0x1C, 0x21, 0x24
-DW_TAG_SUBPROGRAM, DW_TAG_VARIABLE = 0x2E, 0x34
+DW_TAG_INLINED_SUBROUTINE, DW_TAG_SUBPROGRAM, DW_TAG_VARIABLE = 0x1D, 0x2E, 0x34
 #: enumeration, subroutine type, array type, call site (twice): nothing below them is a function or a variable
 LISTS = frozenset((0x04, 0x15, DW_TAG_ARRAY_TYPE, 0x48, 0x4109))
 #: typedef, const, volatile, restrict, packed, shared, atomic, immutable: the same object under another name

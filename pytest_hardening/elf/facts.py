@@ -279,7 +279,7 @@ class Unit:
     compiler: "gcc", "clang", "tcc", "rustc", "go" ...; empty when unknown. version: its version, "12.2.0".
     flags: code generation options on record, in their order; None where the compiler recorded none.
     ranges: half-open address ranges of its code; empty for object files and where the file does not tell.
-    source: where this stands: "DWARF", ".GCC.command.line", "annobin note", "symbol table".
+    source: where this stands: "DWARF", ".GCC.command.line", ".gnu.lto_.opts", "annobin note", "symbol table".
     """
 
     name: str
@@ -304,10 +304,13 @@ class Units:
     ----------
     found: all that were read, in the file's order.
     unread: why others may be missing, one sentence each: split or compressed debug information, limits.
+    hidden: why there may be, or is, a unit without debug information that nothing names; empty where all are known,
+    or where there is no debug information at all.
     """
 
     found: tuple[Unit, ...]
     unread: tuple[str, ...] = ()
+    hidden: str = ""
     _ranges: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
     _reach: tuple[int, ...] = field(init=False, repr=False, compare=False)
 

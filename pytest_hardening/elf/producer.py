@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["Producer", "language_of", "language_of_file", "producer_of", "sources_of_command"]
@@ -85,6 +86,7 @@ class Producer(NamedTuple):
     whole: bool = False
 
 
+@lru_cache(maxsize=64)  # most units of a file have the same
 def producer_of(text: str) -> Producer:
     """Compiler, version and flags of a producer string or of a recorded command line."""
     found = _GNU.match(text)

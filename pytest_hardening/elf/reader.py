@@ -254,7 +254,7 @@ def _source_files(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
 def _units(image: Image, facts: ElfFacts, debug: _Debug) -> Any:
     from .units import units_of
 
-    return units_of(image, debug.image, debug.info, debug.problems)
+    return units_of(image, debug.image, debug.info, debug.problems, static=facts.kind.is_static)
 
 
 def _stack_use(image: Image, facts: ElfFacts, debug: _Debug) -> Any:

@@ -13,6 +13,7 @@ from itertools import islice
 from ..errors import ArtifactError
 from . import layout as elf
 from .debug_info import Budget, DebugInfo, DebugUnit
+from .debug_ranges import Range
 from .dwarf_codes import (
     DW_AT_ABSTRACT_ORIGIN,
     DW_AT_APPLE_FLAGS,
@@ -24,10 +25,12 @@ from .dwarf_codes import (
     DW_AT_NAME,
     DW_AT_PRODUCER,
     DW_TAG_COMPILE_UNIT,
+    DW_TAG_INLINED_SUBROUTINE,
     DW_TAG_SKELETON_UNIT,
     DW_TAG_SUBPROGRAM,
 )
 from .facts import Unit, Units
+from .hidden_units import Described, hidden_units
 from .image import Image, printable
 from .producer import language_of, language_of_file, producer_of, sources_of_command
 from .symbols import symbol_section
@@ -40,6 +43,7 @@ _MOST_SECONDS = 1.0
 # sources of the compilers' own libraries, parts of which are linked into every program that uses them
 _RUNTIME_FOLDER = re.compile(r"/(libsanitizer|libgcc|libstdc\+\+-v3|compiler-rt/lib)/")
 _MOST_ENTRIES = 200_000  # of units that link-time optimisation made; 0.15 s
+_MOST_RANGES = 1 << 18  # of all units; 1 s
 _MOST_COMMANDS = 1 << 20  # bytes of .GCC.command.line
 # start files of the toolchain: GCC's (libgcc/crtstuff.c, config/*/crt*.c), glibc's and musl's; GNU ld names objects
 # without a file symbol by themselves: Scrt1.o
@@ -52,9 +56,14 @@ _START_FILES = frozenset(
 _GLIBC_FILES = frozenset(
     "init.c start.S abi-note.S abi-note.c abi-tag.c elf-init.c static-reloc.c static-reloc.S".split()
 )
+_LTO_RECORD = ".gnu.lto_.opts"
+_QUOTED = re.compile(r"'((?:[^']|'\\'')*)'")
+_GCC_VERSION = re.compile(rb"GCC: \([^)]*\) (\d{1,3}(?:\.\d{1,3})*)")
 
 
-def units_of(image: Image, debug_image: Image, debug: DebugInfo | None, unread: tuple[str, ...] = ()) -> Units:
+def units_of(
+    image: Image, debug_image: Image, debug: DebugInfo | None, unread: tuple[str, ...] = (), *, static: bool = False
+) -> Units:
     """The units of a file, the best source first: DWARF, .GCC.command.line, symbol table.
 
     Parameters
@@ -63,16 +72,19 @@ def units_of(image: Image, debug_image: Image, debug: DebugInfo | None, unread: 
     debug_image: the file that holds its debug information, perhaps the same.
     debug: the debug information; None where there is none that can be read.
     unread: why there is none.
+    static: whether it is a static program, which holds libraries' functions.
 
     Units without code are among them where the file does not tell that they are.
     """
     notes = list(unread)
     linked = image.header.type != elf.ET_REL
     explained: set[str] = set()
-    found = list(_dwarf_units(debug, notes, explained, linked=linked)) if debug is not None else []
-    sources = [image] if any(section.type == elf.SHT_SYMTAB for section in image.sections) else [debug_image]
+    described = Described()
+    found = list(_dwarf_units(debug, notes, explained, described, linked=linked)) if debug is not None else []
+    table = image if any(section.type == elf.SHT_SYMTAB for section in image.sections) else debug_image
+    hidden = hidden_units(table, described, found, linked=linked, static=static)
     known = Counter(os.path.basename(unit.name) for unit in found)
-    for unit in (unit for source in sources for unit in _symbol_table_units(source)):
+    for unit in _symbol_table_units(table):
         if known[unit.name] > 0:  # several files of a project may have one name
             known[unit.name] -= 1
         else:
@@ -81,28 +93,39 @@ def units_of(image: Image, debug_image: Image, debug: DebugInfo | None, unread: 
         notes.append("debug information in the stabs format is not read")
     commands = _recorded(image, notes) or (_recorded(debug_image, notes) if debug_image is not image else [])
     found = _with_commands(found, commands, explained, linked=linked)
+    if not linked:
+        found = _with_lto_options(image, found)
     notes = list(dict.fromkeys(notes))
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"and {len(notes) - _MOST_NOTES} more of the kind"]
-    return Units(tuple(found), tuple(notes))
+    return Units(tuple(found), tuple(notes), hidden)
 
 
-def _dwarf_units(debug: DebugInfo, notes: list[str], explained: set[str], *, linked: bool) -> Iterator[Unit]:
+def _dwarf_units(
+    debug: DebugInfo, notes: list[str], explained: set[str], described: Described, *, linked: bool
+) -> Iterator[Unit]:
     limit = time.monotonic() + _MOST_SECONDS
     found: dict[int, Unit] = {}
     moved: dict[int, list[tuple[int, int]]] = {}
-    budget = Budget(_MOST_ENTRIES)
+    budget, ranges = Budget(_MOST_ENTRIES), Budget(_MOST_RANGES)
     try:
         for count, unit in enumerate(debug.units()):
             if count >= _MOST_UNITS or time.monotonic() > limit:
                 notes.append(f"only the first {count} units of the debug information were read")
                 break
-            read = _dwarf_unit(unit, notes, explained, linked=linked)
+            read = _dwarf_unit(unit, notes, explained)
+            if read is None and _is_optimised_at_link_time(unit):
+                described.inlined |= unit.declares(DW_TAG_INLINED_SUBROUTINE, without=DW_AT_ABSTRACT_ORIGIN)
+                for source, place in _ranges_after_link_time_optimisation(unit, budget, ranges):
+                    described.ranges.append(place)
+                    if linked:
+                        moved.setdefault(source.offset, []).append((place.start, place.end))
+                continue
+            places = tuple(unit.ranges(unit.top[1], ranges))
+            described.ranges += places
             if read is not None:
-                found[unit.offset] = read
-            elif linked and _is_optimised_at_link_time(unit):
-                for source, start, end in _ranges_after_link_time_optimisation(unit, budget):
-                    moved.setdefault(source.offset, []).append((start, end))
+                own = tuple((place.start, place.end) for place in places) if linked else ()
+                found[unit.offset] = replace(read, ranges=own)
     except (ArtifactError, IndexError, ValueError) as error:
         notes.append(f"debug information is not readable: {error}")
     if budget.exceeded:
@@ -113,7 +136,7 @@ def _dwarf_units(debug: DebugInfo, notes: list[str], explained: set[str], *, lin
         yield replace(unit_facts, ranges=unit_facts.ranges + more) if more else unit_facts
 
 
-def _dwarf_unit(unit: DebugUnit, notes: list[str], explained: set[str], *, linked: bool) -> Unit | None:
+def _dwarf_unit(unit: DebugUnit, notes: list[str], explained: set[str]) -> Unit | None:
     """One unit; None where it is no compiler's, one of the toolchain's, or none that can be read."""
     abbreviation, top = unit.top
     split = top.get(DW_AT_DWO_NAME) or top.get(DW_AT_GNU_DWO_NAME)
@@ -134,8 +157,7 @@ def _dwarf_unit(unit: DebugUnit, notes: list[str], explained: set[str], *, linke
     flags = producer.flags
     if flags is None and DW_AT_APPLE_FLAGS in top:
         flags = producer_of(f"{text} {unit.text(top[DW_AT_APPLE_FLAGS])}").flags
-    ranges = unit.ranges(top) if linked else ()
-    return Unit(name, language, producer.compiler, producer.version, flags, ranges, "DWARF")
+    return Unit(name, language, producer.compiler, producer.version, flags, source="DWARF")
 
 
 def _is_optimised_at_link_time(unit: DebugUnit) -> bool:
@@ -146,7 +168,9 @@ def _is_glibc(folder: str) -> bool:
     return os.path.basename(folder) == "csu" and "glibc" in folder
 
 
-def _ranges_after_link_time_optimisation(unit: DebugUnit, budget: Budget) -> Iterator[tuple[DebugUnit, int, int]]:
+def _ranges_after_link_time_optimisation(
+    unit: DebugUnit, budget: Budget, ranges: Budget
+) -> Iterator[tuple[DebugUnit, Range]]:
     """Whose the functions of a unit <artificial> are: GCC describes them in the units of the sources, and here only
     where their code is (DW_AT_abstract_origin leads from one to the other).
     """
@@ -156,8 +180,8 @@ def _ranges_after_link_time_optimisation(unit: DebugUnit, budget: Budget) -> Ite
         if offset is None or unit.offset <= offset < unit.end:
             continue
         source = unit.info.unit_at(offset)
-        for start, end in unit.ranges(entry):
-            yield source, start, end
+        for place in unit.ranges(entry, ranges):
+            yield source, place
 
 
 def _recorded(image: Image, notes: list[str]) -> list[str]:
@@ -206,6 +230,36 @@ def _with_commands(units: list[Unit], commands: list[str], explained: set[str], 
             continue
         units.append(Unit("", found.language, found.compiler, found.version, found.flags, source=".GCC.command.line"))
     return units
+
+
+def _with_lto_options(image: Image, units: list[Unit]) -> list[Unit]:
+    """The units of an object with the options that GCC stores beside its bytecode (lto_write_options in lto-opts.cc):
+    for each unit a string, its words in quotation marks. What only the front end or the driver knows is not among them.
+    """
+    records = [
+        tuple(word.replace("'\\''", "'") for word in _QUOTED.findall(text))
+        for section in image.sections
+        if section.name == _LTO_RECORD and section.type == elf.SHT_PROGBITS and section.size <= _MOST_COMMANDS
+        for text in image.source.read(section.offset, section.size).decode("utf-8", "backslashreplace").split("\0")
+        if text
+    ]
+    if not records or (units and not any(unit.flags is None for unit in units)):
+        return units
+    version = _version_of_gcc(image)
+    if len(records) == len(units) and all(unit.flags is None for unit in units):
+        return [
+            replace(unit, compiler="gcc", version=version, flags=flags, source=_LTO_RECORD)
+            for unit, flags in zip(units, records, strict=True)
+        ]
+    return units + [Unit("", "", "gcc", version, flags, source=_LTO_RECORD) for flags in records]
+
+
+def _version_of_gcc(image: Image) -> str:
+    """The version in .comment; empty where it does not name one alone."""
+    comments = [s for s in image.sections if s.name == ".comment" and s.type == elf.SHT_PROGBITS]
+    texts = [image.source.read(section.offset, min(section.size, 1 << 16)) for section in comments]
+    found = {version for text in texts for version in _GCC_VERSION.findall(text)}
+    return found.pop().decode() if len(found) == 1 else ""
 
 
 def _symbol_table_units(image: Image) -> list[Unit]:

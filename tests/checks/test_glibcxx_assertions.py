@@ -96,6 +96,15 @@ def test_archives(build: CompileC, verdict: VerdictOf) -> None:
     assert (found.outcome, found.culprits) == (Outcome.FAIL, ("put.o",))
 
 
+@pytest.mark.parametrize("link", [[], ["-Wl,-x"]])
+def test_objects_that_were_linked_together(build: CompileC, verdict: VerdictOf, link: list[str]) -> None:
+    """The other unit has no debug information; without its name its functions tell of it."""
+    units = {"get.cc": ["-g", ON]}
+    flags = ["-O2", "-nostdlib", "-r"]
+    path = build({"get.cc": GET, "put.cc": PUT}, flags=flags, link_flags=link, compiler="g++", unit_flags=units)
+    assert verdict(path, "glibcxx-assertions").outcome is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize("record", [["-gdwarf-4", "-grecord-command-line"], ["-frecord-command-line"]])
 @pytest.mark.parametrize("spelling", [[ON], ["-D", "_GLIBCXX_ASSERTIONS"], [f"{ON}=1"], ["-D_GLIBCXX_DEBUG"]])
 def test_record_of_clang(build: CompileC, verdict: VerdictOf, record: list[str], spelling: list[str]) -> None:

@@ -207,7 +207,29 @@ def test_traps_and_minimal_handlers_are_for_production(build: CompileC, verdict:
 def test_what_else_the_option_turns_on(build: CompileC, verdict: VerdictOf, flag: str) -> None:
     """A hardened allocator and a second stack are made for production; Scudo's library holds UBSan's functions."""
     path = build(PROGRAM, flags=[flag], compiler="clang-14")
-    assert verdict(path, "sanitizers").outcome is Outcome.PASS
+    others = ["address", "thread", "memory", "coverage", "profiling"]
+    assert verdict(path, "sanitizers", forbidden=others).outcome is Outcome.PASS
+    assert verdict(path, "sanitizers").outcome is (Outcome.UNKNOWN if "scudo" in flag else Outcome.PASS)
+
+
+@pytest.mark.parametrize("flags", ["address", "hwaddress", "thread", "memory", "scudo", "address,undefined"])
+def test_libraries_that_hold_those_of_another(build: CompileC, verdict: VerdictOf, flags: str) -> None:
+    """Only the objects tell whether code calls UBSan's functions."""
+    words = ["-O1", f"-fsanitize={flags}"]
+    path = build(PROGRAM, flags=words, link_flags=["-Wl,--no-relax"], compiler="clang-14")
+    found = verdict(path, "sanitizers", forbidden=["undefined"])
+    assert (found.outcome, found.remedy) == (Outcome.UNKNOWN, "judge the objects")
+    path = build({"table.c": TABLE}, kind="object", flags=words, compiler="clang-14")
+    found = verdict(path, "sanitizers", forbidden=["undefined"])
+    assert found.outcome is (Outcome.FAIL if "undefined" in flags else Outcome.PASS)
+
+
+def test_xray(build: CompileC, verdict: VerdictOf, strip: Callable[[Path], Path]) -> None:
+    flags = ["-O1", "-fxray-instrument", "-fxray-instruction-threshold=1"]
+    program = build(PROGRAM, flags=flags, compiler="clang-14")
+    for path in (program, strip(program), build(TABLE, kind="object", flags=flags, compiler="clang-14")):
+        found = verdict(path, "sanitizers")
+        assert (found.outcome, found.observed) == (Outcome.FAIL, {"found": ["profiling"]})
 
 
 def test_the_c_library_offers_what_profiled_code_calls(verdict: VerdictOf, readelf: Callable[..., str]) -> None:

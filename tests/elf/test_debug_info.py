@@ -117,7 +117,7 @@ def by_us(path: Path) -> list[tuple[str, str, Functions]]:
                 {
                     (ranges[0][0], ranges[0][1] - ranges[0][0])
                     for _, tag, entry in unit.walk(Budget(10**6))
-                    if tag == DW_TAG_SUBPROGRAM and len(ranges := unit.ranges(entry)) == 1
+                    if tag == DW_TAG_SUBPROGRAM and len(ranges := tuple(unit.ranges(entry, Budget(10**6)))) == 1
                 },
             )
             for unit in info.units()

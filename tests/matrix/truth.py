@@ -55,7 +55,8 @@ _CONSTANT_SIZES = (
     "level 3 computes sizes only where they are not constant: a unit without such a size may be of level 2 or 3"
 )
 _ASSERTIONS = "a unit without assertions looks like one that uses no container"
-_LTO_HIDES = "after link-time optimisation nothing is left of a unit without debug information: one may be hidden"
+_LTO_HIDES = "among the C library's functions one of a unit without debug information may be hidden"
+_BY_DEFAULT = "compilers are configured with or without a stack protector, and record no default"
 _TCC_CODE = "tcc's linker writes symbols without sizes and no unwind tables: where functions end is not told"
 _LIBSTDCXX_11 = "libstdc++ 11 reports failed assertions with plain printf, as a unit without FORTIFY would call it"
 _NO_SHADOW_STACK = "the code has landing pads, and a shadow stack leaves no trace in it"
@@ -92,6 +93,11 @@ def _units(artifact: Artifact, falls_short: Callable[[CompileTruth], bool], *, c
 def _is_bytecode(artifact: Artifact) -> bool:
     """Whether any of it holds no machine code yet: an object or an archive of units compiled with -flto."""
     return artifact.toolchain.lto and not artifact.is_linked and any(unit.truth is not None for unit in artifact.units)
+
+
+def _keeps_options(artifact: Artifact) -> bool:
+    """Whether it holds GCC's bytecode, and beside it the options (lto_write_options in lto-opts.cc)."""
+    return _is_bytecode(artifact) and artifact.toolchain.family == "gcc"
 
 
 def _doubt(reason: str, leaning: Expectation | None = None) -> Expectation:
@@ -184,7 +190,11 @@ def _not_all_code(artifact: Artifact) -> Expectation | None:
 
 
 def _stack_protector(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
-    answer = _units(artifact, lambda unit: not unit.stack_protector)
+    answer = _units(artifact, lambda unit: not unit.stack_protector, code=not _keeps_options(artifact))
+    if _keeps_options(artifact) and not all(
+        unit.truth is None or "stack-prot" in unit.command for unit in artifact.units
+    ):
+        return _doubt(_BY_DEFAULT, answer)
     if doubt := _not_all_code(artifact):
         return replace(doubt, accepted=_GOOD if answer.answer == "ok" else _BAD)
     return answer
@@ -284,12 +294,14 @@ def _sanitizers(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectatio
 
 def _recorded(artifact: Artifact, falls_short: Callable[[CompileTruth], bool]) -> Expectation:
     """The truth of a flag that only a record can show: GCC records options in DWARF, clang and tcc record none."""
-    answer = _units(artifact, falls_short)
+    kept = _keeps_options(artifact)
+    answer = _units(artifact, falls_short, code=not kept)
     if answer.answer == "cannot-be-told":
         return answer
-    if artifact.toolchain.lto and artifact.is_linked and artifact.toolchain.family == "gcc":
+    if artifact.toolchain.lto and artifact.is_static and artifact.toolchain.family == "gcc":
         return _doubt(_LTO_HIDES, answer)
-    recorded = [unit for unit in artifact.units if artifact.debug and unit.truth and unit.compiler.family == "gcc"]
+    debug = artifact.debug or kept
+    recorded = [unit for unit in artifact.units if debug and unit.truth and unit.compiler.family == "gcc"]
     shown = tuple(unit for unit in answer.culprits if unit in recorded)
     if shown:
         return Expectation("violation", shown)
@@ -311,7 +323,7 @@ def _assertions(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectatio
 
 
 def _zero_registers(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
-    if artifact.toolchain.lto and artifact.is_linked and artifact.toolchain.family == "gcc":
+    if artifact.toolchain.lto and artifact.toolchain.family == "gcc":
         # not one of the options that GCC keeps per function in bytecode (common.opt: no "Optimization")
         return Expectation("cannot-be-told", (), _BAD, "the link step decides, and its flags are not on record")
     return _recorded(artifact, lambda unit: not unit.zero_registers)
