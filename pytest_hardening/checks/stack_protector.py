@@ -141,7 +141,7 @@ class StackProtector(Check):
         """What the options beside GCC's bytecode tell: its functions keep them through link-time optimisation."""
         units = [unit for unit in (facts.units.found if facts.units else ()) if unit.is_c_family or not unit.language]
         if weaker := self._weaker_units(facts, _LEVELS[level]):
-            return self._weaker(weaker, level, {})
+            return self._weaker(weaker, level, {}, Outcome.UNKNOWN)
         options = [last_option(unit, _OPTIONS) for unit in units]
         if units and all(option and _OPTIONS[option] >= _LEVELS[level] for option in options):
             return self.passed(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_hardening import inspect
 from pytest_hardening.checks.recorded import explicit_option, is_hardened, options_of, version_of
 from pytest_hardening.elf.facts import Unit
 from pytest_hardening.engine import inspect
