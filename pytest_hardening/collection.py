@@ -163,8 +163,10 @@ class CheckItem(_HardeningItem):
     def settle(self, report: Report, verdict: Verdict) -> None:
         """Fail or skip the item, as the policy says."""
         ruling = rule(report, self.check, self.config.stash[GATE].acceptance)
-        self._note_ruling(report.artifact.path, verdict, ruling)
-        self.note_verdict(report, with_decision(verdict, ruling))
+        self.note_ruling(report, verdict, ruling)
+        self.user_properties.append(
+            (RULING, json.dumps({"path": report.artifact.path, "check": verdict.check, **ruling.to_json()}))
+        )
         if ruling.decision is Decision.ACCEPTED:
             return
         if ruling.decision in (Decision.WAIVED, Decision.KNOWN):
@@ -176,17 +178,14 @@ class CheckItem(_HardeningItem):
         word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
         pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
 
-    def note_verdict(self, report: Report, verdict: dict[str, Any]) -> None:
-        """Attach a verdict, in its JSON form, with those of the members."""
-        self.note(report.artifact, [verdict], list(_member_entries(report, self.check)))
-
-    def _note_ruling(self, path: str, verdict: Verdict, ruling: Ruling) -> None:
+    def note_ruling(self, report: Report, verdict: Verdict, ruling: Ruling) -> None:
+        """Attach the verdict and what was decided, with the members' verdicts."""
+        self.note(report.artifact, [with_decision(verdict, ruling)], list(_member_entries(report, self.check)))
         self.user_properties.append(("hardening_outcome", verdict.outcome.value))
         self.user_properties.append(("hardening_summary", verdict.summary))
         self.user_properties.append(("hardening_decision", ruling.decision.value))
         if ruling.notes:
             self.user_properties.append(("hardening_reason", "; ".join(ruling.notes)))
-        self.user_properties.append((RULING, json.dumps({"path": path, "check": verdict.check, **ruling.to_json()})))
 
 
 def _check_item(parent: ArtifactCollector, check: str) -> CheckItem:

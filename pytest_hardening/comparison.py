@@ -23,6 +23,7 @@ from .elf.image import printable
 from .errors import ArtifactError, ComparisonError, NotHardened
 from .gate import GATE, Gate
 from .model import Artifact, Outcome, Report, Verdict
+from .policy.decision import Decision, Ruling, decide
 from .reports.comparison import change_lines, counted
 from .reports.message import with_fix
 
@@ -202,17 +203,16 @@ class ComparedItem(CheckItem):
 
     def settle(self, report: Report, verdict: Verdict) -> None:
         """Fail the item where something was lost, whatever the policy says."""
-        self.user_properties.append(("hardening_outcome", verdict.outcome.value))
-        self.user_properties.append(("hardening_summary", verdict.summary))
-        self.note_verdict(report, verdict.to_json())
         (record,) = records_of(report.artifacts, {self.check}).values()
         compared = compare_files(self.config.stash[COMPARING].old_record(self.was), record)
         if compared.problem is not None:
+            self.note_ruling(report, verdict, Ruling(Decision.REJECTED, (compared.problem,)))
             raise ArtifactError(printable(f"{self.artifact.display}: {compared.problem}"))
         self._note_changes(compared.changes, verdict)
         strict = self.config.stash[GATE].settings.strict.value
         bad = {Effect.LOST, Effect.UNPROVABLE} if strict else {Effect.LOST}
         losses = [change for change in compared.changes if change.effect in bad]
+        self.note_ruling(report, verdict, self._ruling(verdict, bool(losses)))
         if losses:
             raise NotHardened(_message(losses, verdict))
         unprovable = [change for change in compared.changes if change.effect is Effect.UNPROVABLE]
@@ -220,6 +220,14 @@ class ComparedItem(CheckItem):
             word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
             lost = "no longer provable: " if unprovable else ""
             pytest.skip(f"{word}: {lost}{with_fix(verdict.summary, verdict.remedy)}")
+
+    def _ruling(self, verdict: Verdict, is_lost: bool) -> Ruling:
+        """The decision, in the policy's terms: what failed before is known."""
+        if is_lost:
+            return Ruling(Decision.REJECTED, (f"lost since {self.config.stash[COMPARING].name}",))
+        if verdict.outcome is Outcome.FAIL:
+            return Ruling(Decision.KNOWN, (f"fails in {self.config.stash[COMPARING].name} as well",))
+        return Ruling(decide(verdict.outcome))
 
     def _note_changes(self, changes: tuple[Change, ...], verdict: Verdict) -> None:
         """What the summary shows besides the losses, whose messages pytest prints."""

@@ -45,7 +45,7 @@ def test_members_of_several_machines(
     assert found["arm.o"].outcome is Outcome.NOT_APPLICABLE
     assert found["arm.o"].summary == "not demanded: not on this machine"
     assert report.artifact.verdicts[0].outcome is Outcome.FAIL
-    assert report.artifact.verdicts[0].culprits == ("here.o",)
+    assert report.artifact.verdicts[0].culprits == ("here.o: f()",)
     assert {entry.profile for entry in report.artifacts} == {ours.name}
     nowhere = inspect(
         archive, profile("[checks]\nstack-protector = {}\n" + WHEN.format("aarch64") + WHEN.format("x86-64"))

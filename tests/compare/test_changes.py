@@ -56,7 +56,7 @@ def library(build: CompileC) -> Callable[..., Path]:
 def test_nothing_changed(library: Callable[..., Path], compared: Compared) -> None:
     found = compared(library(), library())
     assert list(found.changes) == []
-    assert found.files[0].compared == 20
+    assert found.files[0].compared >= 20
     assert not found.is_loss(strict=True)
 
 
