@@ -6,6 +6,8 @@ bits/*2.h of its headers for the level at which each is used; bionic's libc/bion
 
 from __future__ import annotations
 
+from ..elf.code import plain_calls
+
 __all__ = ["CHECKED", "CHECKED_AT_LEVEL_2", "FORTIFIABLE", "UNCHECKED_BELOW_LEVEL_1", "UNCHECKED_BELOW_LEVEL_2"]
 
 _GLIBC = """
@@ -36,11 +38,13 @@ vwprintf wprintf
 CHECKED_AT_LEVEL_2 = frozenset(f"__{name}_chk" for name in _FROM_LEVEL_2)
 
 #: A direct call to one of these proves a unit below level 2. snprintf and sprintf are not among them: GCC turns the
-#: checked call with the format "%s" back into the plain one (gcc/gimple-fold.cc, gimple_fold_builtin_snprintf_chk).
-UNCHECKED_BELOW_LEVEL_2 = frozenset(_FROM_LEVEL_2)
+#: checked call with the format "%s" back into the plain one (gcc/gimple-fold.cc, gimple_fold_builtin_snprintf_chk); of
+#: wide formats it knows nothing. clang leaves vswprintf.
+UNCHECKED_BELOW_LEVEL_2 = frozenset((*_FROM_LEVEL_2, "swprintf"))
 
-#: A direct call to one of these proves a unit without _FORTIFY_SOURCE (bits/syslog.h: replaced at every level).
-UNCHECKED_BELOW_LEVEL_1 = frozenset({"syslog", "vsyslog"})
+#: A direct call to one of these proves a unit without _FORTIFY_SOURCE (bits/syslog.h, bits/setjmp2.h: replaced at every
+#: level).
+UNCHECKED_BELOW_LEVEL_1 = frozenset(("syslog", "vsyslog", "longjmp", "_longjmp", "siglongjmp"))
 
 #: Plain names that FORTIFY may replace, or may leave where the size is unknown or proven.
-FORTIFIABLE = frozenset(_GLIBC) | {"open", "open64", "openat", "openat64", "mq_open"}
+FORTIFIABLE = plain_calls.FORTIFIABLE

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
+from ..elf.code.plain_calls import KEPT
 from ..elf.facts import ElfFacts, LibraryCall, Need, Unit
 from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter, without_c
@@ -22,6 +23,9 @@ _SHOWN = 8
 _FOREIGN = {"rustc": "Rust", "go": "Go", "d": "D", "ghc": "Haskell"}
 _RUNTIMES = ("__gcov_", "__asan_", "__ubsan_", "__tsan_", "__msan_", "__hwasan_", "__llvm_profile_")
 _PRINTF_IN_ASSERTIONS = 12  # c++config.h before: __replacement_assert calls __builtin_printf, which no header replaces
+_FORMATTING = frozenset(("sprintf", "snprintf", "vsprintf", "vsnprintf", "vswprintf"))  # level 1 leaves them
+# fortified in C++ for clang, too: they need no __va_arg_pack
+_CLANG_CPLUSPLUS = frozenset(("vprintf", "vfprintf", "longjmp", "_longjmp", "siglongjmp"))
 _FOREIGN_LIBRARIES = {"libgfortran.so": "Fortran", "libgnat": "Ada"}
 _CPLUSPLUS_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++", ".C", ".cp", ".CPP")  # GCC manual, "Overall Options"
 
@@ -39,10 +43,13 @@ class Fortify(Check):
     Undefined symbols by their exact names: __memcpy_chk and its like prove level 1 or higher; __printf_chk,
     __fprintf_chk and their like prove level 2 or higher, because level 1 leaves them plain. A direct call to plain
     printf or fprintf proves a unit below level 2, beside fortified ones too (a mixed build); the code tells which
-    function of which unit. Plain memcpy, snprintf or read prove nothing: the compiler leaves them plain where it knows
-    the size is right, or knows no size. A checked call whose object size is computed proves level 3; where all sizes
-    are constants it is unknown. -O0 switches FORTIFY off, whatever the flags: a unit recorded with it fails. Static
-    programs hold the C library too: what the program's own functions call is told by symbols or DWARF, else unknown.
+    function of which unit. So does plain sprintf or snprintf of C whose format is neither "%s" nor free of %. Other
+    plain calls count by their arguments (x86-64): where FORTIFY leaves them alone, because the size is constant or the
+    object's unknown, they mean nothing; else their unit, or function where units are unknown, must make a checked call,
+    or it is unknown. The flag of __printf_chk and its like tells each caller's level, and an object size that is
+    computed tells level 3; where neither shows, level 3 is unknown. -O0 switches FORTIFY off, whatever the flags: a
+    unit recorded with it fails. Static programs hold the C library too: what the program's own functions call is told
+    by symbols or DWARF, else unknown.
 
     When it does not apply
     ----------------------
@@ -73,12 +80,7 @@ class Fortify(Check):
             return frozenset({Need.UNITS, Need.CALLS})
         wanted = {Need.IMPORTS}
         if facts.imports is not None and facts.imports.names & (CHECKED | FORTIFIABLE):
-            wanted.add(Need.UNITS)
-            plain = facts.imports.names & _replaced(parameters["level"])
-            if plain:
-                wanted.add(Need.SOURCE_FILES)
-            if plain or parameters["level"] == 3 or _unoptimised(facts):
-                wanted.add(Need.CALLS)
+            wanted |= {Need.UNITS, Need.CALLS, Need.SOURCE_FILES}
         return frozenset(wanted)
 
     def inapplicable(self, facts: ElfFacts) -> str:
@@ -116,7 +118,7 @@ class Fortify(Check):
 
     def _by_calls(self, facts: ElfFacts, names: frozenset[str], called: frozenset[str], level: int) -> Verdict:
         checked = names & CHECKED
-        callers = _callers(facts, names & _replaced(level))
+        callers = _callers(facts, names & _replaced(level)) + (_decided_by_format(facts) if level > 1 else ())
         guilty = tuple(call for call in callers if not _is_blameless(facts, call))
         plain = (called & _replaced(level)) - {call.callee for call in callers} | {call.callee for call in guilty}
         unoptimised = _callers_in(facts, _unoptimised(facts))
@@ -124,6 +126,8 @@ class Fortify(Check):
             blamed = tuple(dict.fromkeys((*guilty, *unoptimised)))
             rest = self._rest(facts, checked, plain, blamed, level)
             return self._unfortified(facts, checked, plain, blamed, level, rest)
+        if below := tuple(call for call in _calls(facts) if 0 < _flag_level(call) < level):
+            return self._below(facts, below, level)
         languages = _foreign_languages(facts)
         if not checked and languages:
             return self.not_applicable(f"no unit of C: {languages}")
@@ -140,6 +144,13 @@ class Fortify(Check):
                 Evidence("symbol table", f"undefined {_list(checked)}"),
                 level=None,
             )
+        if reason := _unaccounted(facts, names, level):
+            return self.unknown(
+                f"some units are fortified; {reason}",
+                Evidence("symbol table", f"undefined {_list(checked)}"),
+                remedy="DWARF (-g) tells which unit a function comes from",
+                level=None,
+            )
         return self._fortified(facts, checked, level)
 
     def _rest(
@@ -152,9 +163,26 @@ class Fortify(Check):
     ) -> Outcome | None:
         if plain - {call.callee for call in blamed}:  # calls of which no caller is known
             return None
-        if facts.calls is None or facts.calls.incomplete or not checked:
+        names = facts.imports.names if facts.imports is not None else frozenset()
+        if facts.calls is None or facts.calls.incomplete or not checked or _unaccounted(facts, names, level):
             return Outcome.UNKNOWN
         return self._fortified(facts, checked, level).outcome
+
+    def _below(self, facts: ElfFacts, calls: tuple[LibraryCall, ...], level: int) -> Verdict:
+        least = min(map(_flag_level, calls))
+        return self.failed(
+            f"fortified at level {least} only{_places(calls)}: the flag that {calls[0].callee} is given says so",
+            *(
+                Evidence(
+                    "code", f"{place_of(call.caller)} calls {call.callee} with the flag of level {_flag_level(call)}"
+                )
+                for call in calls[:_SHOWN]
+            ),
+            remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
+            culprits=culprits_of(call.caller for call in calls),
+            level=least,
+            mixed=any(_flag_level(call) >= level for call in _calls(facts)),
+        )
 
     def _unfortified(
         self,
@@ -185,12 +213,12 @@ class Fortify(Check):
         )
 
     def _fortified(self, facts: ElfFacts, checked: frozenset[str], level: int) -> Verdict:
-        at_level_3 = [call for call in (facts.calls.found if facts.calls else ()) if call.size == "computed"]
-        least = 3 if at_level_3 else 2 if checked & CHECKED_AT_LEVEL_2 else 1
+        at_level_3 = [call for call in _calls(facts) if call.tells in ("computed", "level 3")]
+        at_level_2 = checked & CHECKED_AT_LEVEL_2 or any(_flag_level(call) == 2 for call in _calls(facts))
+        least = 3 if at_level_3 else 2 if at_level_2 else 1
         seen = [Evidence("symbol table", f"{_list(checked & CHECKED_AT_LEVEL_2 or checked)}")]
         seen += [
-            Evidence("code", f"{place_of(call.caller)} computes the object size for {call.callee}")
-            for call in at_level_3[:1]
+            Evidence("code", f"{place_of(call.caller)} {_shows_level_3(call)} {call.callee}") for call in at_level_3[:1]
         ]
         if least >= level and (level < 3 or _every_unit(facts, at_level_3)):
             return self.passed(f"fortified at level {least} or higher", *seen, level=least)
@@ -206,12 +234,86 @@ def _too_vague(facts: ElfFacts, least: int, level: int) -> str:
     if facts.calls is None or facts.calls.incomplete:
         reason = facts.calls.incomplete if facts.calls is not None else "its code was not read"
         return f"at least level {least}; cannot tell whether level 3: {reason}"
-    sizes = {call.size for call in _callers(facts, CHECKED - CHECKED_AT_LEVEL_2)}  # printf and its like take no buffer
+    sizes = {call.tells for call in _callers(facts, CHECKED - CHECKED_AT_LEVEL_2)}  # printf and its like take no buffer
     if sizes == {"constant"}:
         return f"at least level {least}; level 3 would look the same here (all buffer sizes are constants)"
     if not sizes:
         return f"at least level {least}; level 3 would look the same here (no call passes a buffer's size)"
     return f"at least level {least}; cannot tell whether level 3: the code does not show how buffer sizes are made"
+
+
+def _calls(facts: ElfFacts) -> tuple[LibraryCall, ...]:
+    return facts.calls.found if facts.calls else ()
+
+
+def _flag_level(call: LibraryCall) -> int:
+    """The level that the flag of a fortified call tells; 0 where it does not."""
+    return int(call.tells[6:]) if call.tells.startswith("level ") else 0
+
+
+def _shows_level_3(call: LibraryCall) -> str:
+    return "computes the object size for" if call.tells == "computed" else "passes the flag of level 3 to"
+
+
+def _decided_by_format(facts: ElfFacts) -> tuple[LibraryCall, ...]:
+    """Plain calls that level 2 replaces because of their format. C++ is left out: clang's is not fortified there, and
+    libstdc++'s headers call vsnprintf themselves.
+    """
+    found = []
+    # a static libstdc++ leaves no name in a stripped file, but its tables for exceptions
+    tables = not facts.sections or any(section.name.startswith(".gcc_except_table") for section in facts.sections)
+    mixed = tables or _has_cplusplus(facts, facts.dynamic.needed if facts.dynamic else ())
+    for call in _calls(facts):
+        unit = _unit_of(facts, call)
+        if call.tells == "replaced" and (unit.language == "c" if unit is not None and unit.language else not mixed):
+            found.append(call)
+    return tuple(found)
+
+
+def _unaccounted(facts: ElfFacts, names: frozenset[str], level: int) -> str:
+    """Which plain calls a unit without FORTIFY may have made; empty where each stands beside a fortified one, or is one
+    that FORTIFY leaves alone.
+    """
+    ambiguous = names & FORTIFIABLE - KEPT - _replaced(level)
+    if not ambiguous:
+        return ""
+    if facts.calls is None or facts.calls.incomplete:
+        reason = facts.calls.incomplete if facts.calls else "its code was not read"
+        return f"whether those that call plain {_list(ambiguous)} are cannot be told: {reason}"
+    proofs = {_origin(facts, call) for call in _calls(facts) if _proves(call, level)}
+    checked = proofs if level == 3 else {_origin(facts, call) for call in _callers(facts, CHECKED)}
+    left = ("left",) if level == 3 else ("left", "left at level 2")
+    doubtful: dict[str | int, LibraryCall] = {}
+    for call in _calls(facts):
+        if call.callee in ambiguous and call.tells not in left and not _is_blameless(facts, call):
+            origin = _origin(facts, call)
+            if origin not in (proofs if call.callee in _FORMATTING else checked):
+                doubtful.setdefault(origin, call)
+    if not doubtful:
+        return ""
+    first = next(iter(doubtful.values()))
+    known = "its unit" if facts.calls.one_unit or isinstance(next(iter(doubtful)), str) else "it"
+    more = f" (and {len(doubtful) - 1} more)" if len(doubtful) > 1 else ""
+    return (
+        f"{place_of(first.caller)}{more} calls plain {first.callee}, which FORTIFY may have replaced, and {known} "
+        "makes no fortified call that would tell"
+    )
+
+
+def _proves(call: LibraryCall, level: int) -> bool:
+    """Whether a call proves that its unit was compiled at a level or a higher one."""
+    if level == 3:
+        return call.tells in ("computed", "level 3")
+    return _flag_level(call) >= level or call.callee in (CHECKED_AT_LEVEL_2 if level == 2 else CHECKED)
+
+
+def _origin(facts: ElfFacts, call: LibraryCall) -> str | int:
+    """The unit that a call comes from, its function where the unit is not known."""
+    if facts.calls is not None and facts.calls.one_unit:
+        return ""
+    if call.caller.unit and len(units_named(facts.units, (call.caller.unit,))) == 1:
+        return call.caller.unit
+    return call.caller.address
 
 
 def _replaced(level: int) -> frozenset[str]:
@@ -318,7 +420,7 @@ def _is_blameless(facts: ElfFacts, call: LibraryCall) -> bool:
 
 def _reason_for_doubt(facts: ElfFacts, unit: Unit, call: LibraryCall) -> str:
     """Why a plain call of a unit of C++ proves nothing; empty where it does."""
-    if unit.language != "c++":
+    if unit.language != "c++" or call.callee in _CLANG_CPLUSPLUS:
         return ""
     if not (unit.compiler == "gcc" or (not unit.compiler and facts.compilers == ("gcc",))):
         return f"{unit.name} is C++ and perhaps compiled by clang, where glibc's headers do not fortify it"
@@ -330,10 +432,7 @@ def _reason_for_doubt(facts: ElfFacts, unit: Unit, call: LibraryCall) -> str:
 
 def _every_unit(facts: ElfFacts, at_level_3: list[LibraryCall]) -> bool:
     """Whether each unit that makes a checked call makes one whose object size is computed."""
-    makers = {call.caller.unit for call in _callers(facts, CHECKED)}
-    if "" in makers:
-        return facts.kind is Kind.OBJECT
-    return makers == {call.caller.unit for call in at_level_3}
+    return {_origin(facts, call) for call in _callers(facts, CHECKED)} == {_origin(facts, call) for call in at_level_3}
 
 
 def _doubt(facts: ElfFacts, calls: tuple[LibraryCall, ...]) -> str:
@@ -355,6 +454,8 @@ def _doubt(facts: ElfFacts, calls: tuple[LibraryCall, ...]) -> str:
     for library, language in _FOREIGN_LIBRARIES.items():
         if any(name.startswith(library) for name in needed):
             return f"part of the file is {language}"
+    if all(call.callee in _CLANG_CPLUSPLUS for call in calls) and calls:
+        return ""
     if _has_cplusplus(facts, needed) and ("clang" in facts.compilers or not facts.compilers):
         return "clang may have compiled its C++, where glibc's headers do not fortify it"
     return ""

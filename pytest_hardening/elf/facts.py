@@ -390,26 +390,31 @@ class LibraryCall(NamedTuple):
     ----------
     callee: "printf", "__strcpy_chk" ...
     caller: the function that calls.
-    size: for `__*_chk`: "constant" or "computed", how the argument that holds the object's size is made; else empty.
+    tells: what its arguments say. Of a fortified function: "level 1", "level 2" or "level 3" where a flag says at which
+    level its unit was compiled; "constant" or "computed", how the argument that holds the object's size is made. Of a
+    plain one: "replaced" where level 2 and higher replace such a call in C, "left" where all levels leave it,
+    "left at level 2" where levels up to 2 do. Else empty.
     """
 
     callee: str
     caller: FunctionFinding
-    size: str = ""
+    tells: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Calls of the functions that FORTIFY knows, checked and plain; each pair of function and callee once.
+    """Calls of the functions that FORTIFY knows, checked and plain; each function, callee and what it tells once.
 
     Parameters
     ----------
     found: the first thousands of them.
     incomplete: why not all code could be looked at; empty when it was.
+    one_unit: an object whose functions all come from one unit.
     """
 
     found: tuple[LibraryCall, ...]
     incomplete: str = ""
+    one_unit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

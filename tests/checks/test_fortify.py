@@ -54,9 +54,9 @@ def sources(kind: Kind) -> dict[str, str]:
         (1, 2, Outcome.FAIL, 0),
         (2, 1, Outcome.PASS, 2),
         (2, 2, Outcome.PASS, 2),
-        (2, 3, Outcome.UNKNOWN, 2),
-        (3, 2, Outcome.PASS, 2),
-        (3, 3, Outcome.UNKNOWN, 2),
+        (2, 3, Outcome.FAIL, 2),
+        (3, 2, Outcome.PASS, 3),
+        (3, 3, Outcome.PASS, 3),
     ],
 )
 def test_levels(
@@ -413,10 +413,10 @@ def test_object_without_code(build: CompileC, verdict: VerdictOf) -> None:
     assert verdict(build("int value = 3;\n", kind="object"), "fortify").outcome is Outcome.NOT_APPLICABLE
 
 
-def test_checked_snprintf_does_not_prove_level_2(
+def test_flag_of_checked_snprintf_tells_the_level(
     build: CompileC, verdict: VerdictOf, readelf: Callable[..., str]
 ) -> None:
-    """Where the length is not constant, level 1 calls __snprintf_chk as well."""
+    """Where the length is not constant, level 1 calls __snprintf_chk as well, but with another flag."""
     source = """
 #include <stdio.h>
 void use(char *); int text(int n) { char b[64]; snprintf(b, n, "%d %d", n, n); use(b); return b[0]; }
@@ -425,4 +425,85 @@ void use(char *); int text(int n) { char b[64]; snprintf(b, n, "%d %d", n, n); u
         path = build(source, kind="object", flags=level(number))
         assert "__snprintf_chk" in readelf("-s", path)
         assert verdict(path, "fortify", level=1).outcome is Outcome.PASS
-        assert verdict(path, "fortify", level=2).outcome is Outcome.UNKNOWN
+        assert verdict(path, "fortify", level=2).outcome is (Outcome.FAIL if number == 1 else Outcome.PASS)
+
+
+UNITS = {
+    "copy": "void bad(const char *s) { char b[32]; strcpy(b, s); use(b); }",
+    "format": 'void bad(const char *s) { char b[32]; sprintf(b, "%s!", s); use(b); }',
+    "length": 'void bad(const char *s) { char b[32]; snprintf(b, strlen(s), "%s!", s); use(b); }',
+    "list": "void bad(const char *s, ...) { char b[32]; va_list a; va_start(a, s); vsnprintf(b, 32, s, a); use(b); }",
+    "block": "void bad(const char *s) { char b[32]; memcpy(b, s, strlen(s)); use(b); }",
+    "input": "void bad(const char *s) { char b[32]; read(0, b, strlen(s)); use(b); }",
+    "line": "void bad(const char *s) { char b[32]; fgets(b, strlen(s), stdin); use(b); }",
+}
+HEADERS = "#include <stdarg.h>\n#include <stdio.h>\n#include <string.h>\n#include <unistd.h>\nvoid use(const char *);\n"
+CALLER = SHOW + "void bad(const char *, ...); void use(const char *s) { show(s, 1); }\n"
+
+
+@pytest.mark.parametrize("link_flags", [["-g"], ["-s"], ["-r"]], ids=["debug", "stripped", "relinked"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("role", UNITS)
+def test_mixed_build_without_printf_never_passes(
+    build: CompileC, verdict: VerdictOf, compiler: str, role: str, link_flags: list[str]
+) -> None:
+    """Of a bad unit that calls no printf the format tells where there is one; else it is unknown."""
+    sources = {"bad.c": HEADERS + UNITS[role], "main.c": CALLER + 'int main(void) { bad("x"); return 0; }\n'}
+    flags = [*level(2), "-w", *(["-g"] if link_flags == ["-g"] else [])]
+    relinked = ["-r", "-nostdlib", "-no-pie"] if link_flags == ["-r"] else link_flags
+    unit_flags = {"bad.c": ["-U_FORTIFY_SOURCE"]}
+    mixed = verdict(
+        build(sources, flags=flags, unit_flags=unit_flags, link_flags=relinked, compiler=compiler), "fortify"
+    )
+    assert mixed.outcome is (Outcome.FAIL if role in ("format", "length", "list") else Outcome.UNKNOWN)
+    if link_flags == ["-g"]:
+        assert "bad() of bad.c" in mixed.summary
+    good = verdict(build(sources, flags=flags, link_flags=relinked, compiler=compiler), "fortify")
+    # clang leaves these plain at level 2, too: then nothing tells
+    leaves = compiler == "clang" and role in ("input", "line")
+    assert good.outcome is (Outcome.UNKNOWN if leaves else Outcome.PASS)
+
+
+def test_what_fortify_leaves_plain_is_no_doubt(build: CompileC, verdict: VerdictOf) -> None:
+    """Constant sizes, objects of unknown size and sizes made at run time are left alone at level 2."""
+    left = """
+#include <stdlib.h>
+void kept(char *d, const char *s, size_t n) { memcpy(d, s, n); }
+void held(const char *s) { char b[32]; memcpy(b, s, 32); use(b); snprintf(b, 32, "%s", s); use(b); }
+char *grown(const char *s) { size_t n = strlen(s) + 1; char *d = malloc(n); return d ? memcpy(d, s, n) : d; }
+"""
+    sources = {"left.c": HEADERS + left, "main.c": CALLER + "int main(void) { return 0; }\n"}
+    assert verdict(build(sources, flags=[*level(2), "-s"]), "fortify").outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("numbers", [(3, 2), (2, 1)])
+def test_units_of_two_levels(build: CompileC, verdict: VerdictOf, numbers: tuple[int, int]) -> None:
+    """The flag of each call tells the level of its unit, in an object that `ld -r` made as well."""
+    high, low = numbers
+    second = HEADERS + 'void two(const char *s, int n) { char b[32]; snprintf(b, n, "%s %d", s, n); use(b); }\n'
+    for link_flags in ([], ["-r", "-nostdlib", "-no-pie"]):
+        path = build(
+            {"one.c": CALLER + "int main(void) { return 0; }\n", "two.c": second},
+            flags=level(high),
+            unit_flags={"two.c": level(low)},
+            link_flags=link_flags,
+        )
+        found = verdict(path, "fortify", level=high)
+        assert (found.outcome, found.observed) == (Outcome.FAIL, {"level": low, "mixed": True})
+        assert verdict(path, "fortify", level=low).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "clang++"])
+def test_jumps_are_replaced_at_every_level(build: CompileC, verdict: VerdictOf, compiler: str) -> None:
+    source = "#include <setjmp.h>\nextern jmp_buf place; void back(void) { longjmp(place, 1); }\n"
+    name = "back.cpp" if compiler == "clang++" else "back.c"
+    for number, outcome in ((0, Outcome.FAIL), (1, Outcome.PASS)):
+        path = build({name: source}, kind="object", flags=[*level(number), "-g"], compiler=compiler)
+        assert verdict(path, "fortify", level=1).outcome is outcome
+
+
+def test_static_libstdcxx_is_not_the_users(build: CompileC, verdict: VerdictOf) -> None:
+    """Its demangler calls plain sprintf; a stripped program does not tell whose functions those are."""
+    source = {"show.cpp": SHOW + "#include <string>\nint main(int c, char **v) { throw std::string(v[c]); }\n"}
+    path = build(source, flags=[*level(2), "-s"], link_flags=["-static-libstdc++", "-static-libgcc"], compiler="g++")
+    assert verdict(path, "fortify").outcome is not Outcome.FAIL

@@ -51,9 +51,7 @@ _ASAN_FRAMES = "AddressSanitizer aligns frames and makes room in them by code th
 _LARGE_MODEL = "code of the large model, which absolute code here is, calls through registers: no call names its callee"
 _CLANG_FORTIFY = "where clang compiles C++, glibc's headers replace no printf, and nothing else tells level 2 from 1"
 _MUSL_RELRO = "musl does not apply RELRO in a static program, and the file does not name its C library"
-_CONSTANT_SIZES = (
-    "level 3 computes sizes only where they are not constant: a unit without such a size may be of level 2 or 3"
-)
+_CONSTANT_SIZES = "on i386 only computed sizes tell level 3: a unit without such a size may be of level 2 or 3"
 _ASSERTIONS = "a unit without assertions looks like one that uses no container"
 _LTO_HIDES = "among the C library's functions one of a unit without debug information may be hidden"
 _BY_DEFAULT = "compilers are configured with or without a stack protector, and record no default"
@@ -207,7 +205,8 @@ def _fortify(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
         return Expectation("cannot-be-told", (), _BAD, _MUSL_FORTIFY)
     level = parameters.get("level", 2)
     answer = _units(artifact, lambda unit: unit.fortify < level)
-    if level == 3 and all(unit.truth.fortify == 2 for unit in answer.culprits if unit.truth):
+    told = artifact.toolchain.machine != "x86"  # there arguments lie on the stack, and the flag is not followed
+    if level == 3 and not told and all(unit.truth.fortify == 2 for unit in answer.culprits if unit.truth):
         return _doubt(_CONSTANT_SIZES, answer)
     if artifact.toolchain.linker == "tcc" and artifact.is_linked:
         return _doubt(_TCC_CODE, answer)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from .constants import NO_TEXTS, Texts
+
 __all__ = ["Body", "Decoder", "FrameUse", "NameOf"]
 
 #: The name of the function at an address, or of the import that the PLT stub or GOT slot there leads to; else empty.
@@ -19,11 +21,13 @@ class Body(NamedTuple):
     address: of its first byte; in object files the offset in its section.
     data: its bytes.
     symbols: object files: the symbol that each relocation names, by the address of the field it changes.
+    texts: the constant texts that it may refer to.
     """
 
     address: int
     data: bytes
     symbols: Mapping[int, str]
+    texts: Texts = NO_TEXTS
 
 
 class FrameUse(NamedTuple):
@@ -64,7 +68,7 @@ class Decoder(Protocol):
         """Whether it may return; clang places no canary in a function that never does, whatever it holds."""
 
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        """The callee's name, and for a fortified one "constant" or "computed": how the size argument is made; else "".
+        """The callee's name, and what the call's arguments tell, as in `facts.LibraryCall`.
 
         `wanted` says whether a name matters.
         """

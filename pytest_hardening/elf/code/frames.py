@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from .architecture import FrameUse
 from .chk_arguments import SIZE_ARGUMENT
+from .plain_calls import FLAG_ARGUMENT
 from .pointer_arguments import BLOCKS, OBJECTS, TEXTS, base_name
 
 __all__ = [
@@ -427,11 +428,22 @@ def named_calls(
     steps: of the function; followed only where a call's arguments matter.
     found: the names of the wanted callees.
     """
-    if not any(name in SIZE_ARGUMENT for name in found):
+    if not any(name in SIZE_ARGUMENT or name in FLAG_ARGUMENT for name in found):
         yield from ((name, "") for name in found)
         return
     tracker = Tracker(convention)
     for name in tracker.calls(steps):
         if name and wanted(name):
             position = SIZE_ARGUMENT.get(name)
-            yield name, "" if position is None else argument_kind(tracker, position)
+            size = "" if position is None else argument_kind(tracker, position)
+            yield name, _level(tracker, FLAG_ARGUMENT.get(name)) or size
+
+
+def _level(tracker: Tracker, position: int | None) -> str:
+    """ "level 1", "level 2" or "level 3" where the flag of a fortified call at an argument's position says so."""
+    registers = tracker.convention.arguments
+    if position is None or position >= len(registers):
+        return ""
+    value = tracker.registers.get(registers[position])
+    known = value is not None and value.kind == NUMBER and value.number in (0, 1, 2)
+    return f"level {value.number + 1}" if known and value is not None and value.number is not None else ""

@@ -18,11 +18,12 @@ from ..machines import EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, 
 from ..relocations import object_relocations_by_section
 from ..symbols import source_files, symbol_section
 from .architecture import Body, Decoder, FrameUse, NameOf
-from .chk_arguments import SIZE_ARGUMENT
+from .constants import NO_TEXTS, texts_of_object, texts_of_program
 from .coverage import uncovered_code
 from .functions import Code, Function, functions_of, joins_functions
 from .languages import calls_rust_main, is_foreign, languages_in
 from .own_code import UnitIndex, is_cold, is_hidden_runtime, is_runtime, is_runtime_file, own_functions
+from .plain_calls import FORTIFIABLE, KEPT
 from .stubs import stub_names
 
 __all__ = ["calls", "stack_use"]
@@ -45,15 +46,7 @@ _MOST_EFFORT = 100_000  # bytes disassembled
 _MOST_FOUND = 64
 _MOST_CALLS = 4096
 _MOST_RELOCATIONS = 1 << 20
-# what FORTIFY replaces besides the functions that take the object's size: glibc bits/stdio2.h, syslog.h, fcntl2.h,
-# mqueue2.h, select2.h, setjmp2.h
-_PLAIN = frozenset(name[2:-4] for name in SIZE_ARGUMENT) | frozenset(
-    """
-    asprintf dprintf fprintf fwprintf longjmp obstack_printf obstack_vprintf printf syslog vasprintf vdprintf vfprintf
-    vfwprintf vprintf vsyslog vwprintf wprintf open open64 openat openat64 mq_open
-    """.split()
-)
-_CHECKED_OPEN = frozenset("__open_2 __open64_2 __openat_2 __openat64_2 __mq_open_2".split())
+_CHECKED_OPEN = frozenset(f"__{name}_2" for name in KEPT)
 _NOTHING: Mapping[int, str] = {}
 
 
@@ -78,9 +71,13 @@ class _Search:
         # `ld -r` makes one object of several, each of which names its source
         single = self._object and len(units.found) == 1 and len(source_files(image)) == 1
         self.only_unit = units.found[0] if single else None
+        # without a record of units it may be one nonetheless
+        self.one_unit = self._object and len(units.found) <= 1 and len(source_files(image)) == 1
         self._thumb = facts.machine.number == EM_ARM
         self._symbols = _relocated(image) if self._object else {}
         self._code = Code(image, facts)
+        self._texts_of = texts_of_object(image) if self._object else {}
+        self._texts = NO_TEXTS if self._object else texts_of_program(image)
         self._functions = functions_of(image, facts)
         own = own_functions(image, facts, self._functions, self._units)
         self._stubs = {} if self._object else stub_names(image, facts.machine)
@@ -144,7 +141,8 @@ class _Search:
                 return
             seen += 1
             data = self._code.of(function, thumb=self._thumb)
-            yield function, Body(function.address, data, self._near(function))
+            texts = self._texts_of.get(function.section, self._texts)
+            yield function, Body(function.address, data, self._near(function), texts)
         if step > 1:
             self.incomplete.append(f"{len(indices)} functions: one of {step} was looked at")
 
@@ -213,7 +211,7 @@ def stack_use(image: Image, facts: ElfFacts, units: Units) -> StackUse:
 
 def is_fortifiable(name: str) -> bool:
     """Whether FORTIFY replaces the function, or it is a replacement."""
-    return name in _PLAIN or name in _CHECKED_OPEN or (name.startswith("__") and name.endswith("_chk"))
+    return name in FORTIFIABLE or name in _CHECKED_OPEN or (name.startswith("__") and name.endswith(("_chk", "_chk2")))
 
 
 def _finding(function: Function, unit: Unit | None, what: str) -> FunctionFinding:
@@ -336,18 +334,18 @@ def calls(image: Image, facts: ElfFacts, units: Units) -> Calls:
     name_of = search.import_name_of
     strays = 0
     for function, body in search.bodies():
-        for callee, size in decoder.calls(body, name_of, is_fortifiable):
+        for callee, tells in decoder.calls(body, name_of, is_fortifiable):
             if search.is_stray(function):
                 strays += 1
                 continue
             caller = _finding(function, search.unit_of(function), f"calls {callee}()")
-            found.setdefault(LibraryCall(callee, caller, size))
+            found.setdefault(LibraryCall(callee, caller, tells))
         if len(found) >= _MOST_CALLS:
             search.incomplete.append(f"only the first {_MOST_CALLS} calls were looked at")
             break
     if strays:
         search.incomplete.append(f"{strays} calls stand in functions that may be the C library's")
-    return Calls(tuple(found), "; ".join(search.incomplete))
+    return Calls(tuple(found), "; ".join(search.incomplete), search.one_unit)
 
 
 def _decoder(facts: ElfFacts) -> Decoder | None:

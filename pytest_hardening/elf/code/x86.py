@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterator
 from ..machines import EM_X86_64, Machine
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .chk_arguments import SIZE_ARGUMENT
+from .plain_calls import FLAG_ARGUMENT, PLAIN
 from .x86_frame import callee_of, frame_of
+from .x86_origins import Flow
+from .x86_plain import level_of, plain_call
 from .x86_text import Instruction, disassembler, instructions, memory_in
 from .x86_values import size_argument
 
 __all__ = ["decoder"]
 
 _PAGE = 4096
+_MOST_STEPS = 1 << 20  # of following values in one file
+_MOST_FOLLOWED = 1 << 15  # bytes of a function whose values are followed
 _CHECKS = frozenset(("__stack_chk_fail", "__stack_chk_fail_local", "__stack_smash_handler"))
 _GUARDS = frozenset(("__stack_chk_guard",))
 
@@ -98,6 +103,7 @@ class _X86:
     def __init__(self, canary: re.Pattern[bytes], *, long: bool) -> None:
         self._long = long
         self._canary = canary
+        self._steps = _MOST_STEPS
         self._takes = _TAKES_64 if long else _TAKES_32
         self._disassembler = disassembler(long=long)
 
@@ -186,16 +192,30 @@ class _X86:
 
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         listing: list[Instruction] | None = None
-        for address, name in self._branches(body, name_of):
-            if not wanted(name):
-                continue
+        flow: Flow | None = None
+        found = [(address, name) for address, name in self._branches(body, name_of) if wanted(name)]
+        # beside a fortified call only formats matter
+        fortified = any(name in SIZE_ARGUMENT for _, name in found)
+        for address, name in found:
+            follow = (
+                self._long
+                and len(body.data) <= _MOST_FOLLOWED
+                and self._steps > 0
+                and (name in FLAG_ARGUMENT or (name in PLAIN and (PLAIN[name].form >= 0 or not fortified)))
+            )
             position = SIZE_ARGUMENT.get(name)
-            if position is None:
-                yield name, ""
-                continue
-            if listing is None:
+            if listing is None and (follow or position is not None):
                 listing = list(instructions(self._disassembler, body, long=self._long))
-            yield name, size_argument(listing, address, position, name, long=self._long)
+            tells = ""
+            if follow and listing is not None:
+                flow = flow or Flow(listing, body, name_of)
+                place = flow.place_of(address)
+                tells = plain_call(flow, place, name, body.texts) if name in PLAIN else level_of(flow, place, name)
+            if not tells and position is not None and listing is not None:
+                tells = size_argument(listing, address, position, name, long=self._long)
+            yield name, tells
+        if flow is not None:
+            self._steps -= flow.steps + len(body.data)
 
 
 _LOAD_RIP = _pattern(rb"(?=\x8b[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](.{4}))")

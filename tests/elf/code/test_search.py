@@ -144,7 +144,7 @@ def test_calls(build: CompileC, compiler: str, link_flags: list[str]) -> None:
         unit_flags={"strong.c": ["-D_FORTIFY_SOURCE=2"]},
         compiler=compiler,
     )
-    by_place = {(call.callee, call.caller.address, call.size) for call in callees(path).found}
+    by_place = {(call.callee, call.caller.address, call.tells) for call in callees(path).found}
     places = {name: place_of(truth, name)[0] for name in ("main", "weak", "strong")}
     assert by_place == {
         ("printf", places["main"], ""),
