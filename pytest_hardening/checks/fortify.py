@@ -171,7 +171,7 @@ class Fortify(Check):
     def _below(self, facts: ElfFacts, calls: tuple[LibraryCall, ...], level: int) -> Verdict:
         least = min(map(_flag_level, calls))
         return self.failed(
-            f"fortified at level {least} only{_places(calls)}: the flag that {calls[0].callee} is given says so",
+            f"fortified at level {least} only{_see(calls)}: the flag that {calls[0].callee} is given says so",
             *(
                 Evidence(
                     "code", f"{place_of(call.caller)} calls {call.callee} with the flag of level {_flag_level(call)}"
@@ -337,10 +337,14 @@ def _too_low(checked: frozenset[str], plain: frozenset[str], guilty: tuple[Libra
     what = "not fortified" if lowest == 1 else "not fortified, or only at level 1"
     if checked & CHECKED_AT_LEVEL_2:
         what = f"some units are {what}"
-    places = list(_plain_calls(guilty))
+    return f"{what}{_see(guilty)}: calls plain {_list(plain)}, which level {lowest} replaces"
+
+
+def _see(calls: tuple[LibraryCall, ...]) -> str:
+    """Which functions make the calls, for the middle of a sentence."""
+    places = list(_plain_calls(calls))
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    see = f", see {places[0]}{more}" if places else ""
-    return f"{what}{see}: calls plain {_list(plain)}, which level {lowest} replaces"
+    return f", see {places[0]}{more}" if places else ""
 
 
 def _switched_off(units: tuple[Unit, ...], guilty: tuple[LibraryCall, ...]) -> str:

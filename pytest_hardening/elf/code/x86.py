@@ -24,7 +24,7 @@ from .x86_values import size_argument
 __all__ = ["decoder"]
 
 _PAGE = 4096
-_MOST_STEPS = 1 << 20  # of following values in one file
+_MOST_STEPS = 1 << 18  # of following values in one file
 _MOST_FOLLOWED = 1 << 15  # bytes of a function whose values are followed
 _CHECKS = frozenset(("__stack_chk_fail", "__stack_chk_fail_local", "__stack_smash_handler"))
 _GUARDS = frozenset(("__stack_chk_guard",))
