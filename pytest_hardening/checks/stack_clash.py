@@ -67,7 +67,8 @@ class StackClash(Check):
             return self.unknown(f"not all code could be looked at: {use.incomplete}", **observed)
         if use.unclear:
             return self.unknown(
-                f"{use.unclear} function(s) allocate much at once, and whether they had to touch it cannot be told",
+                f"{use.unclear} function(s) allocate much at once, or a size made at run time, and whether they had to "
+                "touch it cannot be told",
                 remedy="compile every unit with -fstack-clash-protection",
                 **observed,
             )
