@@ -71,7 +71,8 @@ class StackClash(Check):
             )
         if use.unclear:
             return self.unknown(
-                f"{use.unclear} function(s) allocate much at once, and whether they had to touch it cannot be told",
+                f"{use.unclear} function(s) allocate much at once, or a size made at run time, and whether they had to "
+                "touch it cannot be told",
                 remedy="compile every unit with -fstack-clash-protection",
                 **observed,
             )

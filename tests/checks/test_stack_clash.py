@@ -63,6 +63,23 @@ def test_one_unit_of_a_program(build: CompileC, verdict: VerdictOf, compiler: st
     assert found.observed["unprobed"] == 1
 
 
+@pytest.mark.parametrize("optimisation", ["-O0", "-O2", "-Os"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "gcc -m32", "clang -m32"])
+def test_sizes_made_at_run_time(build: CompileC, verdict: VerdictOf, compiler: str, optimisation: str) -> None:
+    """Both compilers probe them; without that they prove nothing, but never pass beside a frame that is probed."""
+    flags = [optimisation, "-fPIE", "-pie", "-fno-stack-protector"]
+    for body in ("char b[n]; fill(b); return b[1];", "fill(0); char *b = __builtin_alloca(n); fill(b); return b[1];"):
+        source = {"sized.c": f"void fill(char *); extern int n; int other(void) {{ {body} }}\nint n = 9;\n"}
+        for protection, outcome in ((ON, Outcome.PASS), (OFF, Outcome.UNKNOWN)):
+            path = build(source, kind="object", flags=[*flags, protection], compiler=compiler)
+            assert verdict(path, "stack-clash").outcome is outcome
+        units = {"main.c": MAIN, "big.c": BIG, **source}
+        found = verdict(
+            build(units, flags=[*flags, ON], unit_flags={"sized.c": [OFF]}, compiler=compiler), "stack-clash"
+        )
+        assert found.outcome is Outcome.UNKNOWN
+
+
 def test_archive_names_the_member(build: CompileC, verdict: VerdictOf) -> None:
     units = {"big.c": BIG, "other.c": OTHER}
     found = verdict(build(units, kind="archive", flags=["-O2", ON], unit_flags={"big.c": [OFF]}), "stack-clash")

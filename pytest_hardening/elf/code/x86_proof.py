@@ -119,8 +119,8 @@ def _is_array(offset: int, seen: Seen) -> bool:
         return False
     if not seen.long and all(overlaps(offset + 4 * word, 1, seen.stores) for word in (0, 1)):
         return False  # without SSE, a vector is stored word by word
-    vectors = [(start, size) for start, size in seen.vectors if abs(start - offset) <= 2 * _VECTOR]
-    return not vectors or sum(size for _, size in set(vectors)) > 2 * _VECTOR
+    vectors = [(start, size) for start, size in seen.vectors if abs(start - offset) <= 4 * _VECTOR]
+    return not vectors or sum(size for _, size in set(vectors)) > 6 * _VECTOR
 
 
 def overlaps(offset: int, size: int, ranges: Iterable[tuple[int, int]]) -> bool:

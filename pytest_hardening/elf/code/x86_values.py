@@ -14,7 +14,7 @@ import re
 
 from .x86_text import Instruction, memory_in, register_of
 
-__all__ = ["size_argument"]
+__all__ = ["Budget", "SizeArguments"]
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _KEPT_64 = frozenset(("rbx", "rbp", "r12", "r13", "r14", "r15"))
@@ -29,36 +29,62 @@ _APPENDS = frozenset(f"__{name}_chk" for name in "strcpy stpcpy strcat memcpy me
 _DEEPEST = 8
 
 
-def size_argument(listing: list[Instruction], call: int, index: int, name: str, *, long: bool) -> str:
-    """ "constant" or "computed"; empty where it cannot be told.
+class Budget:
+    """How many more instructions may be looked at on the way back from calls; one for a whole file."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self) -> bool:
+        """Take one; whether there was one."""
+        self._left -= 1
+        return self._left >= 0
+
+
+class SizeArguments:
+    """The size arguments of one function's calls.
 
     Parameters
     ----------
     listing: the instructions of the calling function.
-    call: the address of the call.
-    index: of the argument.
-    name: of the callee.
+    budget: what following values back may cost.
     """
-    place = next((number for number, i in enumerate(listing) if i.address == call), -1)
-    if place < 0 or (long and index >= len(_ARGUMENTS)):
-        return ""
-    values = _Values(listing, long=long)
-    if long:
-        kind = values.register(_ARGUMENTS[index], place, 0)
-    else:
-        kind = values.slot(4 * (index + (name in _WIDE_OFFSET)), place)
-    if kind == "d" and name in _APPENDS:
-        return ""
-    return {"c": "constant", "v": "computed", "d": "computed"}.get(kind, "")
+
+    def __init__(self, listing: list[Instruction], budget: Budget, *, long: bool) -> None:
+        self._places = {i.address: place for place, i in enumerate(listing)}
+        self._values = _Values(listing, budget, long=long)
+        self._long = long
+
+    def at(self, call: int, index: int, name: str) -> str:
+        """ "constant" or "computed"; empty where it cannot be told.
+
+        Parameters
+        ----------
+        call: the address of the call.
+        index: of the argument.
+        name: of the callee.
+        """
+        place = self._places.get(call)
+        if place is None or (self._long and index >= len(_ARGUMENTS)):
+            return ""
+        if self._long:
+            kind = self._values.register(_ARGUMENTS[index], place, 0)
+        else:
+            kind = self._values.slot(4 * (index + (name in _WIDE_OFFSET)), place)
+        if kind == "d" and name in _APPENDS:
+            return ""
+        return {"c": "constant", "v": "computed", "d": "computed"}.get(kind, "")
 
 
 class _Values:
     """Follows values back. Kinds: "c" a constant, "v" a value of run time, "d" derived from one, "?" not known."""
 
-    def __init__(self, listing: list[Instruction], *, long: bool) -> None:
+    def __init__(self, listing: list[Instruction], budget: Budget, *, long: bool) -> None:
         self._listing = listing
+        self._budget = budget
         self._long = long
         self._kept = _KEPT_64 if long else _KEPT_32
+        self._anywhere_known: dict[str, str] = {}
         self._labels = {
             int(i.operands, 16) for i in listing if _JUMPS.match(i.mnemonic) and i.operands.startswith("0x")
         }
@@ -75,12 +101,14 @@ class _Values:
             return "?"
         straight = True
         while place > 0:
+            if not self._budget.spend():
+                return "?"
             if self._listing[place].address in self._labels:
                 straight = False
             place -= 1
             i = self._listing[place]
             if not straight or i.mnemonic in ("jmp", "ret", "hlt", "ud2") or i.mnemonic.startswith("notrack"):
-                return self._anywhere(register, depth) if register in self._kept else "?"
+                return self._anywhere(register) if register in self._kept else "?"
             if i.mnemonic == "call":
                 if register == "rax":
                     return "v"
@@ -96,14 +124,23 @@ class _Values:
             return True
         return i.mnemonic not in _READS_ONLY and register_of(i.operands.split(", ")[0]) == register
 
-    def _anywhere(self, register: str, depth: int) -> str:
+    def _anywhere(self, register: str) -> str:
         """What a preserved register can hold at all: the kind that all instructions agree on that write it."""
+        known = self._anywhere_known.get(register)
+        if known is None:
+            self._anywhere_known[register] = "?"  # for those that it is copied to and from
+            known = self._anywhere_known[register] = self._agreed(register)
+        return known
+
+    def _agreed(self, register: str) -> str:
         kinds = set()
         for place, i in enumerate(self._listing):
+            if not self._budget.spend():
+                return "?"
             if i.mnemonic == "pop" or not self._writes(i, register):
                 continue
-            kinds.add(self._written(i, register, place, depth + 2))
-            if len(kinds) > 1:
+            kinds.add(self._written(i, register, place, 2))
+            if len(kinds) > 1 or "?" in kinds:
                 return "?"
         return kinds.pop() if kinds else "?"
 
@@ -148,7 +185,7 @@ class _Values:
     def slot(self, offset: int, place: int) -> str:
         """What lies at an offset from the stack pointer in front of an instruction; i386 passes arguments there."""
         while place > 0:
-            if self._listing[place].address in self._labels:
+            if not self._budget.spend() or self._listing[place].address in self._labels:
                 return "?"
             place -= 1
             i = self._listing[place]
