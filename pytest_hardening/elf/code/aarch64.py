@@ -3,11 +3,12 @@
 Visible: the call of `__stack_chk_fail`, or the GOT slot of `__stack_chk_guard`, by their names; without names only the
 sequence by which GCC compares and clears the canary. The prologue's probes: GCC leaves frames up to 64 KiB alone, whose
 first 1 KiB the caller has room for, so only a single allocation of 64 KiB or more without a store to the stack behind
-it says that nothing probes; smaller frames tell nothing.
+it says that nothing probes; smaller frames tell nothing. clang 19 probes every 4 KiB (14 ignores the option). Both
+probe what alloca() takes in a loop of the same kind; an allocation of a size made at run time without any is unclear.
 Not visible: canaries of clang in static, stripped files; calls through the GOT (-fno-plt).
 
 Source: Arm ARM DDI 0487, C4.1 "A64 instruction set encoding"; AAPCS64; GCC 12 config/aarch64 (stack_protect_test,
-aarch64_allocate_and_probe_stack_space).
+aarch64_allocate_and_probe_stack_space); clang 19 AArch64FrameLowering (inlineStackProbe).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ __all__ = ["decoder"]
 _SP = 31  # also the number of the zero register; the decoder tells them apart
 _CONVENTION = Convention(_SP, tuple(range(8)), 0, frozenset((*range(19, 30), _SP)))
 _GUARD_BYTES = 1 << 16  # GCC's stack-clash-protection-guard-size on aarch64
+_CLANG_BYTES = 1 << 12  # clang's stack-probe-size
+_STORES_TOP = 0xF90003FF  # str xzr, [sp]
 
 
 def decoder(machine: Machine) -> Decoder:
@@ -36,18 +39,20 @@ class _Aarch64:
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         words = _words(body)
         probed, unprobed = _probes(words)
+        unclear = (
+            not (probed or unprobed)
+            and any(map(_may_grow, words))
+            and frames.grows_by_register(_CONVENTION, _steps(body, words, name_of), _GUARD_BYTES)
+        )
         if _has_canary(body, words, name_of):
-            return FrameUse(True, "", False, probed, unprobed)
-        # an address in the frame, "add x0, sp, #n" or "sub x0, x29, #n": without one there is nothing to follow
-        if not any(
-            (w & 0xBF8003E0 in (0x910003E0, 0x910003A0) or w & 0xBFE003E0 == 0x8B2003E0) and w & 31 not in (29, 31)
-            for w in words
-        ):
-            return FrameUse(False, "", False, probed, unprobed)
+            return FrameUse(True, "", False, probed, unprobed, unclear=unclear)
+        if not any(map(_makes_address, words)):  # nothing to follow
+            return FrameUse(False, "", False, probed, unprobed, unclear=unclear)
         use = frames.frame_use(_CONVENTION, _steps(body, words, name_of))
         if use.array and _loads_guard(body, words, name_of):
-            return FrameUse(True, "", False, probed, unprobed)
-        return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
+            return FrameUse(True, "", False, probed, unprobed, unclear=unclear)
+        effort = len(body.data) // frames.CHEAPER
+        return use._replace(probed=probed, unprobed=unprobed, effort=effort, unclear=unclear)
 
     def returns(self, body: Body, name_of: NameOf) -> bool:
         return frames.returns(_steps(body, _words(body), name_of))
@@ -75,6 +80,17 @@ def _words(body: Body) -> tuple[int, ...]:
 def _signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _makes_address(w: int) -> bool:
+    """Whether it may make an address in the frame: add x0, sp, #n; sub x0, x29, #n; add x0, sp, x1; add x0, x1, x29;
+    strb w0, [sp, x1].
+    """
+    if w & 0xBF8003E0 in (0x910003E0, 0x910003A0) or w & 0xBFE003E0 == 0x8B2003E0:
+        return w & 31 not in (29, 31)
+    if w & 0xBF200000 == 0x8B000000:
+        return w >> 5 & 31 == 29 or w >> 16 & 31 == 29
+    return w & 0x3B2003C0 in (0x382003C0, 0x38200380) and w & 0x3B200C00 == 0x38200800 and w >> 5 & 31 in (29, 31)
 
 
 def _has_canary(body: Body, words: tuple[int, ...], name_of: NameOf) -> bool:
@@ -141,7 +157,25 @@ def _probes(words: tuple[int, ...]) -> tuple[bool, int]:
                 probed = True
             else:
                 unprobed = max(unprobed, size)
+        elif size == _CLANG_BYTES and _touches_page(words[index + 1 : index + 9]):
+            probed = True
     return probed, unprobed
+
+
+def _touches_page(words: tuple[int, ...]) -> bool:
+    """Whether what follows the allocation of a page is clang's probe: a loop that compares the stack pointer and stores
+    to its top, or such a store in front of the next allocation. The store alone may be that of a local.
+    """
+    if words and words[0] & 0xFFE0FFFF == 0xEB2063FF:  # cmp sp, x9
+        return _STORES_TOP in words[1:3]
+    return words[:1] == (_STORES_TOP,) and any(w & 0xFF8003FF == 0xD10003FF for w in words)
+
+
+def _may_grow(w: int) -> bool:
+    """Whether it may set the stack pointer by a register: sub sp, sp, x0; mov sp, x19; and sp, x9, #n."""
+    if w & 0xFFE063FF == 0xCB2063FF or w & 0xFF80001F == 0x9200001F:
+        return True
+    return w & 0xFF80001F == 0x9100001F and w >> 5 & 31 not in (29, 31)
 
 
 def _steps(body: Body, words: tuple[int, ...], name_of: NameOf) -> Iterator[Step]:

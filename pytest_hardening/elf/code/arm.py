@@ -1,8 +1,9 @@
 """arm, A32 and Thumb-2: what a function does with its stack frame, and which functions it calls.
 
 Visible: the call of `__stack_chk_fail` by its name; without names only the sequence by which GCC compares and clears
-the canary. Probes: GCC stores below the stack pointer (sub ip, sp, ip; str r0, [ip, #n]) before it allocates; clang 14
-ignores the option.
+the canary. Probes: GCC stores below the stack pointer (sub ip, sp, ip; str r0, [ip, #n]) before it allocates, and so
+wherever it uses alloca(), too; an allocation of a size made at run time without that is unclear. clang 14 and 19 ignore
+the option.
 Not visible: the load of `__stack_chk_guard` in linked files, so nothing is said of functions that
 never return; probes of frames below 4 KiB; calls through the GOT (-fno-plt).
 
@@ -42,14 +43,16 @@ class _Arm:
         steps = list(_steps(body, name_of))
         probed, unprobed = _probes(steps)
         inside = range(body.address & ~1, (body.address & ~1) + len(body.data))
+        effort = len(body.data) // frames.CHEAPER
+        unclear = not (probed or unprobed) and frames.grows_by_register(_CONVENTION, steps, _PROBE_BYTES)
         if (
             any(n in ("__stack_chk_fail", "__stack_chk_guard") and at in inside for at, n in body.symbols.items())
             or any(step[0] == CALL and step[2] == "__stack_chk_fail" for step in steps)
             or any(step[0] == CONST and frames.clears_canary(steps, index) for index, step in enumerate(steps))
         ):
-            return FrameUse(True, "", False, probed, unprobed, len(body.data) // frames.CHEAPER)
+            return FrameUse(True, "", False, probed, unprobed, effort, unclear)
         use = frames.frame_use(_CONVENTION, steps)
-        return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
+        return use._replace(probed=probed, unprobed=unprobed, effort=effort, unclear=unclear)
 
     def returns(self, body: Body, name_of: NameOf) -> bool:
         return frames.returns(_steps(body, name_of))

@@ -17,6 +17,8 @@ What counts as proof is narrow, because GCC leaves more functions alone than "no
 - vectors are indexed through a copy in the frame: an index is proof only where no store to a constant address is near;
 - hand-written assembly uses the stack as it likes: an index counts only in a function that calls others, and a stack
   pointer moved by a computed size is only doubtful until the address is passed on;
+- loops are not followed: what one changes counts as what it was before. An access through such a register, or by such
+  an index, raises a doubt and proves nothing, for compilers copy and clear structures by loops of their own;
 - a call of `__stack_chk_fail` may go unnoticed in a file that names no function: there nothing is proof;
 - the vararg save area and arguments on the stack lie in the caller's frame and are left out by their offset; code split
   off a function (".cold") allocates nothing, so nothing in it is in its own frame.
@@ -24,7 +26,10 @@ What counts as proof is narrow, because GCC leaves more functions alone than "no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from .architecture import FrameUse
@@ -53,6 +58,7 @@ __all__ = [
     "argument_kind",
     "clears_canary",
     "frame_use",
+    "grows_by_register",
     "named_calls",
     "returns",
 ]
@@ -78,24 +84,29 @@ Step = tuple[Any, ...]
 
 
 class Value(NamedTuple):
-    """What a register holds. kind: one of the constants below. number: the offset or the constant, None if unknown."""
+    """What a register holds. kind: one of the constants below. number: the offset or the constant, None if unknown.
+    loose: the number is only what a loop begins with, or the address has an index.
+    """
 
     kind: int
     number: int | None = None
+    loose: bool = False
 
 
 FRAME: Final = (
     0  # an address in a stack frame; the number is its distance from the stack pointer at the function's start
 )
 INDEXED: Final = 1  # such an address plus something computed
-NUMBER: Final = 2  # a constant, or an address that the code holds
-COMPUTED: Final = 3  # made at run time, and no constant
-ARGUMENT: Final = 4  # what the caller passed
+LOOSE: Final = 2  # somewhere in the own frame: no proof of anything, but a doubt
+NUMBER: Final = 3  # a constant, or an address that the code holds
+COMPUTED: Final = 4  # made at run time, and no constant
+ARGUMENT: Final = 5  # what the caller passed
 
 _COMPUTED: Final = Value(COMPUTED)
 _ARGUMENT: Final = Value(ARGUMENT)
 _NUMBER: Final = Value(NUMBER)
 _DYNAMIC: Final = Value(INDEXED)
+_LOOSE: Final = Value(LOOSE)
 
 #: How many bytes are followed here in the time that a general disassembler needs for one (measured: 4 to 6).
 CHEAPER: Final = 4
@@ -104,6 +115,8 @@ _VECTOR_BYTES = 16  # how far from a store an index does not count: elements of 
 _FARTHEST = 1 << 40  # offsets beyond are not a frame's
 # Limits for code made to waste time. Where stores were left out, nothing counts as proof.
 _MOST_STORES, _MOST_SLOTS, _MOST_WAITING, _MOST_CANDIDATES = 4096, 128, 1024, 64
+_MOST_STEPS = 1 << 19  # of a function: what is longer was not written by hand, and is only doubtful
+_MOST_IN_LOOPS = 1 << 18
 
 
 class Convention(NamedTuple):
@@ -112,13 +125,15 @@ class Convention(NamedTuple):
     Parameters
     ----------
     stack: the stack pointer. arguments: those for arguments, in order. result: the one for the first result.
-    preserved: those that a call leaves alone, the stack pointer among them.
+    preserved: those that a call leaves alone, the stack pointer among them. red_zone: bytes below the stack pointer
+    that functions without calls may use.
     """
 
     stack: int
     arguments: tuple[int, ...]
     result: int
     preserved: frozenset[int]
+    red_zone: int = 0
 
 
 _Registers = dict[int, Value]
@@ -133,7 +148,8 @@ class Tracker:
     stores: the ranges of the own frame that were stored to at constant addresses, and whether arguments were.
     taken: an address of the own frame was stored. indexed: where in it (None if unknown) an index was used.
     named: whether it calls a function by a name that is known. returns: it has an end that is no jump. dynamic: it
-    moved the stack pointer by a computed size.
+    moved the stack pointer by a computed size. walks: it used an address that a loop moves over the own frame, or an
+    index into it.
     """
 
     def __init__(self, convention: Convention) -> None:
@@ -143,13 +159,16 @@ class Tracker:
         self.stores: set[tuple[int, int, bool]] = set()
         self.indexed: list[int] = []
         self.taken = False
-        self.named = self.returns = self.dynamic = False
+        self.named = self.returns = self.dynamic = self.walks = False
         self._slots: dict[int, Value] = {}
         self._waiting: dict[int, tuple[_Registers, dict[int, Value]]] = {}
         self._body: tuple[_Registers, dict[int, Value]] = ({convention.stack: Value(FRAME, 0)}, {})
 
-    def calls(self, steps: Iterable[Step]) -> Iterator[str]:
-        """The name of each callee ("" if unknown), yielded while `registers` holds what it is called with."""
+    def calls(self, steps: Iterable[Step], loops: Mapping[int, Iterable[int]] | None = None) -> Iterator[str]:
+        """The name of each callee ("" if unknown), yielded while `registers` holds what it is called with.
+
+        loops: the registers that each loop changes, by the address it begins at.
+        """
         alive = after_call = True
         for step in steps:
             kind, at = step[0], step[1]
@@ -161,6 +180,8 @@ class Tracker:
             elif waiting is not None and after_call:
                 self.registers, self._slots = waiting  # the call may be one that does not return
             after_call = False
+            if loops and at in loops:
+                self._loosen(loops[at])
             if kind < LOAD:
                 self._compute(kind, step)
             elif kind == LOAD:
@@ -193,9 +214,20 @@ class Tracker:
         value = self.registers.get(self.convention.stack)
         return value.number if value and value.kind == FRAME and value.number is not None else -_FARTHEST
 
+    def _loosen(self, changed: Iterable[int]) -> None:
+        for register in changed:
+            value = self.registers.get(register)
+            if value is not None and value.kind in (FRAME, NUMBER):
+                self.registers[register] = value._replace(loose=True)
+
+    def _near(self, number: int | None) -> bool:
+        """Whether an offset lies in the own frame or in the red zone; the stack pointer itself may stand for that."""
+        zone = self.convention.red_zone
+        return number is not None and (self.depth - zone <= number < 0 or (zone > 0 and number == self.depth))
+
     def own(self, value: Value | None) -> bool:
         """Whether a value is an address in the function's own frame, or in what it allocated below it."""
-        if value is None or value.kind > INDEXED:
+        if value is None or value.kind > LOOSE:
             return False
         if value.number is None:
             return True
@@ -218,18 +250,20 @@ class Tracker:
             value = get(step[3])
             if value is not None and step[4]:
                 if value.number is not None:
-                    value = Value(value.kind, value.number + step[4])
+                    value = Value(value.kind, value.number + step[4], value.loose)
                 elif value.kind == ARGUMENT:
                     value = _COMPUTED
+            if step[2] == self.convention.stack and (value is None or value.kind == LOOSE):
+                value, self.dynamic = None, True
             self._set(step[2], value)
-            if value is None and step[2] == self.convention.stack:
-                self.dynamic = True
         elif kind == CONST:
             self._set(step[2], Value(NUMBER, step[3]))
         elif kind == ADD:
             value = self._sum(get(step[3]), get(step[4]), step[5])
             if step[2] == self.convention.stack and value is not None and value.kind == INDEXED:
                 value, self.dynamic = _DYNAMIC, True
+            elif step[2] == self.convention.stack and value == _LOOSE:
+                value = None
             self._set(step[2], value)
         elif kind == SUB:
             self._set(step[2], self._difference(step[2], get(step[3]), get(step[4]), step[5]))
@@ -241,34 +275,50 @@ class Tracker:
                 value = _mixed([value])
             self._set(step[2], value)
 
-    @staticmethod
-    def _sum(a: Value | None, b: Value | None, shift: int) -> Value | None:
-        if a is None or b is None:
-            return None
-        if b.kind <= INDEXED and not shift:
+    def _sum(self, a: Value | None, b: Value | None, shift: int) -> Value | None:
+        if b is not None and b.kind <= LOOSE and not shift:
             a, b = b, a
-        if a.kind <= INDEXED:
-            if b.kind == NUMBER and b.number is not None and a.number is not None:
-                return Value(a.kind, _signed(a.number + (b.number << shift)))
-            return Value(INDEXED, a.number) if b.kind >= COMPUTED else None
+        if a is None:
+            return None
+        if a.kind <= LOOSE:
+            return self._place(a, b, shift, 1)
+        if b is None:
+            return None
         if a.kind == b.kind == NUMBER:
-            known = a.number is not None and b.number is not None
-            return Value(NUMBER, _signed((a.number or 0) + ((b.number or 0) << shift))) if known else _NUMBER
+            loose = a.loose or b.loose
+            if a.number is None or b.number is None:
+                return Value(NUMBER, None, loose)
+            return Value(NUMBER, _signed(a.number + (b.number << shift)), loose)
         return _mixed([a, b])
 
+    def _place(self, address: Value, index: Value | None, shift: int, sign: int) -> Value | None:
+        """An address in a frame plus (sign 1) or minus (sign -1) something."""
+        if address.kind == LOOSE:
+            return None if index is not None and index.kind <= LOOSE else _LOOSE
+        if index is not None and index.kind == NUMBER and index.number is not None and address.number is not None:
+            number = _signed(address.number + sign * (index.number << shift))
+            return Value(address.kind, number, address.loose or index.loose)
+        near = self._near(address.number)
+        if index is not None and index.kind >= COMPUTED and sign > 0:
+            return Value(INDEXED, address.number, address.loose or near)
+        counted = index is None or index.kind >= COMPUTED or (index.kind == NUMBER and index.loose)
+        return _LOOSE if counted and near else None
+
     def _difference(self, target: int, a: Value | None, b: Value | None, shift: int) -> Value | None:
-        if a is None or b is None:
+        if a is None:
             return None
-        if a.kind <= INDEXED:
-            if b.kind == NUMBER and b.number is not None and a.number is not None:
-                return Value(a.kind, _signed(a.number - (b.number << shift)))
+        if a.kind <= LOOSE:
             # an address minus something computed may be a length; the stack pointer stays an address
-            if target == self.convention.stack and b.kind >= COMPUTED:
+            if target == self.convention.stack and (b is None or b.kind != NUMBER or b.number is None):
+                if b is None or b.kind < COMPUTED:
+                    return None
                 self.dynamic = True
                 return _DYNAMIC
+            return self._place(a, b, shift, -1)
+        if b is None:
             return None
         if a.kind == b.kind == NUMBER and a.number is not None and b.number is not None:
-            return Value(NUMBER, _signed(a.number - (b.number << shift)))
+            return Value(NUMBER, _signed(a.number - (b.number << shift)), a.loose or b.loose)
         return _mixed([a, b])
 
     def _load(self, step: Step) -> None:
@@ -292,7 +342,8 @@ class Tracker:
         in_frame = address is not None and address.kind == FRAME and address.number is not None
         for position, source in enumerate(sources):
             value = self.registers.get(source) if source is not None else None
-            if self.own(value) and source != self.convention.stack:
+            near = value is not None and value.kind == FRAME and self._near(value.number)
+            if (near or self.own(value)) and source != self.convention.stack:
                 self.taken = True
             if in_frame and address is not None and address.number is not None:
                 low = address.number + position * size
@@ -312,8 +363,11 @@ class Tracker:
             value = self._sum(value, self.registers.get(index), 0)
             if value is None:
                 return None
+        if value.kind == LOOSE or (value.kind == INDEXED and value.loose):
+            self.walks = True
         if value.number is not None:
-            value = Value(value.kind, value.number + offset)
+            value = Value(value.kind, value.number + offset, value.loose)
+            self.walks = self.walks or (value.kind == FRAME and value.loose and self._near(value.number))
             if value.kind == INDEXED and self.own(value) and len(self.indexed) < _MOST_CANDIDATES:
                 self.indexed.append(value.number or 0)
         return value
@@ -326,11 +380,11 @@ def _signed(number: int) -> int:
 
 def _mixed(values: list[Value | None]) -> Value | None:
     """What arithmetic makes of its sources: a number of numbers, else something computed; of addresses nothing."""
-    if any(value is None or value.kind <= INDEXED for value in values):
+    if any(value is None or value.kind <= LOOSE for value in values):
         return None
     if any(value is not None and value.kind >= COMPUTED for value in values):
         return _COMPUTED
-    return _NUMBER
+    return Value(NUMBER, None, True) if any(value is not None and value.loose for value in values) else _NUMBER
 
 
 def frame_use(convention: Convention, steps: Iterable[Step]) -> FrameUse:
@@ -338,26 +392,111 @@ def frame_use(convention: Convention, steps: Iterable[Step]) -> FrameUse:
 
     Nothing is proof in a function that never returns: there GCC stores a canary and checks none, and clang 14 has none.
     """
+    listing = list(islice(steps, _MOST_STEPS + 1))
+    if len(listing) > _MOST_STEPS:
+        return FrameUse(False, "", doubtful=True)
     tracker = Tracker(convention)
     doubtful = False
     candidates: list[tuple[int | None, str, bool]] = []
-    for name in tracker.calls(steps):
+    for name in tracker.calls(listing, _changed_by_loops(listing, convention.stack)):
         texts, objects = _pointers(tracker, base_name(name)) if name else ((), ())
         for position, register in enumerate(convention.arguments):
             value = tracker.registers.get(register)
             if value is None or not tracker.own(value):
                 continue
             doubtful = True
-            if (position in texts or position in objects) and len(candidates) < _MOST_CANDIDATES:
+            named = position in texts or position in objects
+            if named and value.kind != LOOSE and len(candidates) < _MOST_CANDIDATES:
                 candidates.append((value.number, name, position in objects or value.kind == INDEXED))
     array = _proof(tracker, candidates) if tracker.returns else ""
-    doubtful = not array and (doubtful or tracker.taken or tracker.dynamic or bool(tracker.indexed))
+    doubtful = doubtful or tracker.taken or tracker.dynamic or tracker.walks or bool(tracker.indexed)
+    doubtful = doubtful and not array
     return FrameUse(False, array, doubtful)
+
+
+def _changed_by_loops(steps: Sequence[Step], stack: int) -> dict[int, Iterable[int]]:
+    """The registers that change between a jump backwards and where it leads to, by that address."""
+    ends = {step[2]: step[1] for step in steps if step[0] == JUMP and step[2] <= step[1]}
+    if not ends:
+        return {}
+    changes = [(step[1], step[2]) for step in steps if (step[0] < LOAD and step[0] != CONST) and step[2] != stack]
+    everything = frozenset(register for _, register in changes)
+    if any(start == end for start, end in ends.items()):  # clang's objects for riscv64 leave jumps to the linker
+        count = Counter(register for _, register in changes)
+        twice = frozenset(register for register in everything if count[register] > 1)
+        return {step[1]: twice for step in steps}
+    found: dict[int, Iterable[int]] = {}
+    left = _MOST_IN_LOOPS
+    for start, end in ends.items():
+        first, last = bisect_left(changes, (start, -1)), bisect_left(changes, (end, 1 << 16))
+        left -= last - first
+        found[start] = {register for _, register in changes[first:last]} if left > 0 else everything
+    return found
 
 
 def returns(steps: Iterable[Step]) -> bool:
     """Whether any of the steps leaves the function for good."""
     return any(step[0] == END and step[2] for step in steps)
+
+
+def grows_by_register(convention: Convention, steps: Iterable[Step], limit: int) -> bool:
+    """Whether it lowers the stack pointer by a size made at run time (sub sp, sp, r3; or sub r4, sp, r3; mov sp, r4),
+    or, by way of another register, by `limit` bytes or more.
+    """
+    stack = convention.stack
+    held: dict[int, Value] = {stack: Value(FRAME, 0)}  # LOOSE: the stack pointer less a size made at run time
+    for step in steps:
+        kind, target = step[0], step[2]
+        if kind == CALL:
+            held = {register: value for register, value in held.items() if register in convention.preserved}
+        elif kind in (LOAD, FORGET):
+            for register in target:
+                held.pop(register, None)
+                if kind == LOAD and step[3] == -1:
+                    held[register] = _NUMBER
+            held.setdefault(stack, Value(FRAME))
+        elif kind < LOAD:
+            value = _held(held, kind, step)
+            if target == stack:
+                if value is not None and value.kind == LOOSE:
+                    return True
+                before, after = held[stack].number, value.number if value is not None else None
+                moved = kind in (COPY, ROUND) and step[3] != stack
+                if moved and before is not None and after is not None and before - after >= limit:
+                    return True
+                held[stack] = Value(FRAME, after)
+            elif value is None or (value.number is not None and abs(value.number) > _FARTHEST):
+                held.pop(target, None)
+            else:
+                held[target] = value
+    return False
+
+
+def _held(held: Mapping[int, Value], kind: int, step: Step) -> Value | None:
+    """What a step of arithmetic makes of constants and addresses near the stack pointer."""
+    if kind == CONST:
+        return Value(NUMBER, step[3])
+    if kind == MIX:
+        return _NUMBER if all(r in held and held[r].kind == NUMBER for r in step[3]) else None
+    a = held.get(step[3])
+    if kind in (COPY, ROUND):
+        if a is None or a.kind == LOOSE or (kind == COPY and a.number is None):
+            return a
+        if kind == ROUND:
+            return _NUMBER if a.kind == NUMBER else a
+        return Value(a.kind, (a.number or 0) + step[4])
+    b = held.get(step[4])
+    if kind == ADD and b is not None and b.kind == FRAME:
+        a, b = b, a
+    if a is None or a.kind == LOOSE:
+        return None
+    if b is None or b.kind != NUMBER:
+        lowers = a.kind == FRAME and b is None and (kind == SUB or step[2] == step[3])
+        return _LOOSE if lowers else None
+    if a.number is None or b.number is None:
+        return Value(a.kind)
+    shifted = b.number << step[5]
+    return Value(a.kind, _signed(a.number - shifted if kind == SUB else a.number + shifted))
 
 
 def _pointers(tracker: Tracker, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,7 +2,8 @@
 
 Visible: the canary, without any name, as the load of the thread's word at -28688(r13); probes, because the stack grows
 by stdu, which stores to the new top: with -fstack-clash-protection by no more than 4 KiB at once, and from a copy of
-the back chain in another register.
+the back chain in another register; what alloca() takes grows in a loop of that, and by stdux alone without the option,
+which is unclear.
 Not visible: probes of frames below 4 KiB, for there are none; calls through inlined
 PLT sequences (-fno-plt, -mlongcall).
 
@@ -23,7 +24,7 @@ from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND,
 __all__ = ["decoder"]
 
 _SP, _TOC = 1, 2
-_CONVENTION = Convention(_SP, tuple(range(3, 11)), 3, frozenset((_SP, _TOC, *range(13, 32))))
+_CONVENTION = Convention(_SP, tuple(range(3, 11)), 3, frozenset((_SP, _TOC, *range(13, 32))), 288)
 _PROBE_BYTES = 4096  # both compilers' interval between two stores to the stack
 
 # operations of primary opcode 31, by extended opcode: bytes, whether the base register is updated
@@ -51,15 +52,18 @@ class _Power:
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         words = self._words(body)
         probed, unprobed = _probes(words)
+        unclear = (
+            not (probed or unprobed)
+            and any(w & 0xFC1F07FF == 0x7C01016A for w in words)  # stdux rX, r1, rY
+            and frames.grows_by_register(_CONVENTION, _steps(body, words, name_of), _PROBE_BYTES)
+        )
         if _has_canary(body, words, name_of):
-            return FrameUse(True, "", False, probed, unprobed)
-        # an address in the frame, "addi r3, r1, 32", "addi r3, r31, 48" or "add r3, r1, r3"
-        if not any(
-            w & 0xFC1F0000 in (0x38010000, 0x381F0000) or w & 0xFC1F07FF in (0x7C010214, 0x7C010378) for w in words
-        ):
-            return FrameUse(False, "", False, probed, unprobed)
+            return FrameUse(True, "", False, probed, unprobed, unclear=unclear)
+        if not any(map(_makes_address, words)):  # nothing to follow
+            return FrameUse(False, "", False, probed, unprobed, unclear=unclear)
         use = frames.frame_use(_CONVENTION, _steps(body, words, name_of))
-        return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
+        effort = len(body.data) // frames.CHEAPER
+        return use._replace(probed=probed, unprobed=unprobed, effort=effort, unclear=unclear)
 
     def returns(self, body: Body, name_of: NameOf) -> bool:
         return frames.returns(_steps(body, self._words(body), name_of))
@@ -86,6 +90,20 @@ class _Power:
 def _signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+_INDEXED = frozenset((266, 40, *_LOADS, *_STORES))
+
+
+def _makes_address(w: int) -> bool:
+    """Whether it may make an address in the frame: addi r3, r1, 32; add r3, r9, r31; stbx r3, r1, r9; mr r3, r1."""
+    if w & 0xFC1F0000 in (0x38010000, 0x381F0000):
+        return True
+    if w >> 26 != 31:
+        return False
+    if w & 0xFFE0FFFF == 0x7C200B78:
+        return w >> 16 & 31 != 31  # else the frame pointer
+    return w >> 1 & 0x3FF in _INDEXED and (w >> 16 & 31 in (1, 31) or w >> 11 & 31 in (1, 31))
 
 
 def _target(at: int, w: int) -> int:
@@ -121,6 +139,8 @@ def _probes(words: tuple[int, ...]) -> tuple[bool, int]:
         elif top == 31:
             if w & 0xFFFF07FE == 0x7C21016A:  # stdux r1, r1, rX
                 unprobed = max(unprobed, -constants.get(w >> 11 & 31, 0))
+            elif w & 0xFC1F07FF == 0x7C01016A:  # clang -O0 keeps the page's size in memory
+                probed = probed or _loops(words, index)
         elif top == 15 and not w >> 16 & 31:  # lis
             constants[w >> 21 & 31] = _signed(w, 16) << 16
         elif top == 24 and w >> 16 & 31 in constants:  # ori
@@ -129,9 +149,12 @@ def _probes(words: tuple[int, ...]) -> tuple[bool, int]:
 
 
 def _loops(words: tuple[int, ...], index: int) -> bool:
-    """Whether an allocation is repeated until the stack pointer is low enough: cmpd r1, rX; a branch back to it."""
-    compare, branch = (*words[index + 1 : index + 3], 0, 0)[:2]
-    return compare & 0xFFFF07FE == 0x7C210000 and branch & 0xFC00FFFF == 0x4000FFF8
+    """Whether an allocation is repeated until the stack pointer is low enough: soon a branch leads back to it."""
+    for distance, w in enumerate(words[index + 1 : index + 5], 1):
+        if w >> 26 in (16, 18) and not w & 1:
+            target = distance + (_signed(w & 0xFFFC, 16) if w >> 26 == 16 else _signed(w & 0x3FFFFFC, 26)) // 4
+            return -6 <= target <= 0
+    return False
 
 
 def _steps(body: Body, words: tuple[int, ...], name_of: NameOf) -> Iterator[Step]:

@@ -2,9 +2,11 @@
 
 Visible: the call of `__stack_chk_fail`, or the GOT slot of `__stack_chk_guard`, by their names; without names only the
 sequence by which GCC compares and clears the canary.
-Not visible: probes. GCC 12 accepts -fstack-clash-protection and probes what alloca() takes, but not frames of a fixed
-size, and clang 14 ignores the option: a large frame without probes is no sign of a missing option, so nothing is said
-of it. Canaries of clang in static, stripped files; frames made by -msave-restore.
+A frame of 64 KiB or more that is allocated at once: nothing probes it, whatever the flags were. GCC 12 accepts
+-fstack-clash-protection and probes what alloca() takes, but not frames of a fixed size, and clang 14 and 19 ignore the
+option, so such a frame does not tell whether the option is missing, but the file is as open as without it.
+Not visible: probes, and with them whether smaller frames need any: compilers that probe may leave up to 64 KiB alone.
+Canaries of clang in static, stripped files; frames made by -msave-restore.
 
 Source: The RISC-V Instruction Set Manual, volume I, 20191213 (RV64GC) and Zba; RISC-V psABI 1.0; GCC 12 config/riscv
 (stack_protect_test).
@@ -21,7 +23,8 @@ from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND,
 
 __all__ = ["decoder"]
 
-_RA, _SP = 1, 2
+_RA, _SP, _FP = 1, 2, 8
+_GUARD_BYTES = 1 << 16
 _CONVENTION = Convention(_SP, tuple(range(10, 18)), 10, frozenset((_SP, 3, 4, 8, 9, *range(18, 28))))
 
 
@@ -36,19 +39,16 @@ class _Riscv:
             name in ("__stack_chk_fail", "__stack_chk_guard") and 0 <= at - body.address < len(body.data)
             for at, name in body.symbols.items()
         )
-        if named:
-            return FrameUse(True)
         steps = list(_steps(body, name_of))
+        unprobed = _unprobed(steps)
+        if named:
+            return FrameUse(True, unprobed=unprobed)
         effort = len(body.data) // frames.CHEAPER
         if any(step[0] == CALL and step[2] == "__stack_chk_fail" for step in steps) or _has_canary(steps, name_of):
-            return FrameUse(True, effort=effort)
-        # an address in the frame: nothing to follow without one
-        if not any(
-            step[0] in (COPY, ADD) and step[2] not in (_SP, 8) and (step[3] in (_SP, 8) or step[4] in (_SP, 8))
-            for step in steps
-        ):
-            return FrameUse(False, effort=effort)
-        return frames.frame_use(_CONVENTION, steps)._replace(effort=effort)
+            return FrameUse(True, unprobed=unprobed, effort=effort)
+        if not any(map(_makes_address, steps)):  # nothing to follow
+            return FrameUse(False, unprobed=unprobed, effort=effort)
+        return frames.frame_use(_CONVENTION, steps)._replace(unprobed=unprobed, effort=effort)
 
     def returns(self, body: Body, name_of: NameOf) -> bool:
         return frames.returns(_steps(body, name_of))
@@ -62,6 +62,39 @@ class _Riscv:
 def _signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _unprobed(steps: list[Step]) -> int:
+    """The largest single allocation of the guard's size or more; 0 if there is none."""
+    largest = 0
+    constants: dict[int, int] = {}
+    for step in steps:
+        kind = step[0]
+        if kind == CONST:
+            constants[step[2]] = step[3]
+        elif kind in (COPY, ADD, SUB):
+            if step[2] == step[3] == _SP:
+                size = -step[4] if kind == COPY else constants.get(step[4], 0) * (1 if kind == SUB else -1)
+                largest = max(largest, size)
+            elif kind == COPY and step[3] in constants:
+                constants[step[2]] = constants[step[3]] + step[4]
+            else:
+                constants.pop(step[2], None)
+        elif kind in (LOAD, FORGET):
+            for register in step[2]:
+                constants.pop(register, None)
+        elif kind in (MIX, ROUND):
+            constants.pop(step[2], None)
+        elif kind == CALL:
+            constants.clear()
+    return largest if largest >= _GUARD_BYTES else 0
+
+
+def _makes_address(step: Step) -> bool:
+    """Whether it may make an address in the frame."""
+    if step[0] == COPY:
+        return step[3] in (_SP, _FP) and step[2] != _SP and (step[2] != _FP or step[3] == _FP)
+    return step[0] in (ADD, SUB) and (step[3] in (_SP, _FP) or step[4] in (_SP, _FP))
 
 
 def _has_canary(steps: list[Step], name_of: NameOf) -> bool:

@@ -1,7 +1,8 @@
 """s390x: what a function does with its stack frame, and which functions it calls.
 
 Visible: the canary, without any name, as the word at 40 bytes from the thread pointer (the access registers 0 and 1);
-probes: GCC and clang compare a word of each new page (cg %r0, n(%r15)) after an allocation of 4 KiB at most.
+probes: GCC and clang compare a word of each new page (cg %r0, n(%r15)) after an allocation of 4 KiB at most, in
+loops where alloca() is used; without the option sgr %r15, %r1 allocates all at once, which is unclear.
 Not visible: probes of frames below 4 KiB, for there are none.
 
 Source: z/Architecture Principles of Operation, SA22-7832; ELF ABI s390x supplement 1.6; GCC 12 config/s390
@@ -25,6 +26,7 @@ _CONVENTION = Convention(_SP, (2, 3, 4, 5, 6), 2, frozenset((*range(6, 14), _SP)
 _PROBE_BYTES = 4096
 _LENGTHS = (2, 4, 4, 6)  # by the two highest bits of an instruction
 _GUARD_OFFSET = 40
+_SETS_BY_REGISTER = frozenset((0x04, 0x09, 0x0B, 0xE9, 0xEB))  # lgr, sgr, slgr, sgrk, slgrk
 
 # operations with a register and a memory operand: bytes that they load or store
 _RX_LOADS = {0x58: 4, 0x48: 2, 0x43: 1}
@@ -46,11 +48,17 @@ def decoder(machine: Machine) -> Decoder:
 
 class _S390:
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
-        canary, probed, unprobed = _scan(body, name_of)
+        canary, probed, unprobed, may_grow = _scan(body, name_of)
+        unclear = (
+            may_grow
+            and not (probed or unprobed)
+            and frames.grows_by_register(_CONVENTION, _steps(body, name_of), _PROBE_BYTES)
+        )
         if canary:
-            return FrameUse(True, "", False, probed, unprobed)
+            return FrameUse(True, "", False, probed, unprobed, unclear=unclear)
         use = frames.frame_use(_CONVENTION, _steps(body, name_of))
-        return use._replace(probed=probed, unprobed=unprobed, effort=len(body.data) // frames.CHEAPER)
+        effort = len(body.data) // frames.CHEAPER
+        return use._replace(probed=probed, unprobed=unprobed, effort=effort, unclear=unclear)
 
     def returns(self, body: Body, name_of: NameOf) -> bool:
         return frames.returns(_steps(body, name_of))
@@ -89,10 +97,12 @@ def _long_offset(code: bytes) -> int:
     return _signed(code[4] << 12 | (code[2] & 15) << 8 | code[3], 20)
 
 
-def _scan(body: Body, name_of: NameOf) -> tuple[bool, bool, int]:
-    """Whether there is a canary, whether the stack is probed, and the largest single allocation that is not."""
+def _scan(body: Body, name_of: NameOf) -> tuple[bool, bool, int, bool]:
+    """Whether there is a canary, whether the stack is probed, the largest single allocation that is not, and whether
+    the stack pointer may be set by a register.
+    """
     thread: set[int] = set()  # registers that hold half of the thread pointer, or all of it
-    canary, probed, unprobed = False, False, 0
+    canary, probed, unprobed, may_grow = False, False, 0, False
     pending, just_allocated = 0, False
     for at, code in _instructions(body):
         first = code[0]
@@ -101,6 +111,8 @@ def _scan(body: Body, name_of: NameOf) -> tuple[bool, bool, int]:
             thread.add(code[3] >> 4)
         elif first == 0xA7 and code[1] == 0xFB:  # aghi %r15
             allocated = -int.from_bytes(code[2:4], "big", signed=True)
+        elif first == 0xB9:
+            may_grow = may_grow or (code[1] in _SETS_BY_REGISTER and code[3] >> 4 == _SP)
         elif len(code) == 6:
             if first in (0xD2, 0xD5, 0xD7):
                 if code[4] >> 4 in thread and (code[4] & 15) << 8 | code[5] == _GUARD_OFFSET and code[1] == 7:
@@ -109,12 +121,14 @@ def _scan(body: Body, name_of: NameOf) -> tuple[bool, bool, int]:
                 base, last = code[2] >> 4, code[5]
                 if last in (4, 0x20, 0x21, 0x82) and base in thread and _long_offset(code) == _GUARD_OFFSET:
                     canary = True
-                elif last == 0x20 and just_allocated and code[1] == 0 and base == _SP:  # cg %r0, n(%r15)
+                elif last == 0x20 and just_allocated and not code[1] & 15 and base == _SP:  # cg %r0, n(%r15)
                     probed, pending = True, 0
                 elif last == 0x71 and code[1] == 0xF0 and base == _SP:  # lay %r15
                     allocated = -_long_offset(code)
             elif first == 0xC2 and code[1] == 0xF8:  # agfi %r15
                 allocated = -int.from_bytes(code[2:6], "big", signed=True)
+            elif first == 0xC2 and code[1] == 0xF4:  # slgfi %r15
+                allocated = int.from_bytes(code[2:6], "big")
             elif first == 0xC0 and code[1] & 15 == 5:
                 name = body.symbols.get(at + 2)
                 if name is None:
@@ -125,7 +139,7 @@ def _scan(body: Body, name_of: NameOf) -> tuple[bool, bool, int]:
             pending = allocated
         just_allocated = allocated > 0
     unprobed = max(unprobed, pending)
-    return canary, probed, unprobed if unprobed > _PROBE_BYTES else 0
+    return canary, probed, unprobed if unprobed > _PROBE_BYTES else 0, may_grow
 
 
 def _steps(body: Body, name_of: NameOf) -> Iterator[Step]:

@@ -224,7 +224,7 @@ PROBES = {
     "arm A32": ({"small", "large", "huge", "larger"}, {"large", "huge", "larger"}),
     "ppc64le": ({"large", "huge", "larger"}, {"large", "huge", "larger"}),
     "s390x": ({"large", "huge", "larger"}, {"large", "huge", "larger"}),
-    "riscv64": (set(), set()),
+    "riscv64": (set(), {"huge", "larger"}),
 }
 
 
@@ -235,7 +235,8 @@ def test_probes(build: CompileC, name: str, level: str) -> None:
     probing, bare = PROBES[name]
     on = use_of(build(FRAMES, "object", [*flags, level, "-fstack-clash-protection"], compiler=compiler))
     off = use_of(build(FRAMES, "object", [*flags, level, "-fno-stack-clash-protection"], compiler=compiler))
-    assert (on.probed, on.unprobed) == (len(probing), ())
+    still_bare = bare if name == "riscv64" else set()  # GCC 12 has no code for it there
+    assert (on.probed, {finding.function for finding in on.unprobed}) == (len(probing), still_bare)
     assert (off.probed, {finding.function for finding in off.unprobed}) == (0, bare)
 
 
