@@ -50,6 +50,7 @@ _BY_VALUE = "GCC -Os writes to the lowest bytes of such a frame as to a structur
 _ASAN_FRAMES = "AddressSanitizer aligns frames and makes room in them by code that looks like an allocation"
 _LARGE_MODEL = "code of the large model, which absolute code here is, calls through registers: no call names its callee"
 _CLANG_FORTIFY = "where clang compiles C++, glibc's headers replace no printf, and nothing else tells level 2 from 1"
+_CLANG_LEAVES = "clang replaces no read() or fgets() with these headers, and without -g no unit vouches for a function"
 _MUSL_RELRO = "musl does not apply RELRO in a static program, and the file does not name its C library"
 _CONSTANT_SIZES = "on i386 only computed sizes tell level 3: a unit without such a size may be of level 2 or 3"
 _ASSERTIONS = "a unit without assertions looks like one that uses no container"
@@ -214,6 +215,9 @@ def _fortify(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
         return _doubt(_LIBSTDCXX_11, answer)
     if level > 1 and artifact.toolchain.cplusplus and artifact.toolchain.family == "clang":
         return _doubt(_CLANG_FORTIFY, answer)
+    by_clang = any(unit.compiler.family == "clang" for unit in artifact.units if unit.truth is not None)
+    if answer.answer == "ok" and by_clang and artifact.is_linked and not artifact.debug:
+        return _doubt(_CLANG_LEAVES, answer)
     if (
         answer.answer == "violation"
         and artifact.toolchain.machine == "x86-64"
