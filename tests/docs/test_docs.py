@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hardening.checks.registry import CHECK_NAMES
+from pytest_hardening.checks.registry import check_names
 from pytest_hardening.fixtures import SampleProject
 from pytest_hardening.policy.profile import built_in_profiles, load_profile
 from pytest_hardening.reports.manual import markdown
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTENDING = ROOT / "docs" / "extending.md"  # one story, run as a whole
 
 
 def blocks(language: str) -> list[object]:
@@ -27,6 +28,8 @@ def blocks(language: str) -> list[object]:
 
     def found() -> Iterator[object]:
         for page in PAGES:
+            if page == EXTENDING:
+                continue
             text = page.read_text("utf-8")
             for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
                 line = text[: match.start()].count("\n") + 1
@@ -59,6 +62,11 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("block", blocks("console"))
 def test_console_blocks(block: str, project: Path) -> None:
+    run_console(block)
+
+
+def run_console(block: str) -> None:
+    """Run the commands of a block, and find the lines below each in its output, in this order."""
     output: list[str] = []
     for line in block.splitlines():
         if line.startswith("$ "):
@@ -78,6 +86,19 @@ def test_python_blocks(block: str, project: Path) -> None:
     result = run("pytest test_block.py")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
+
+
+def test_extending(project: Path) -> None:
+    """Files are written, those "continued" appended to, and commands run, from top to bottom."""
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", EXTENDING.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        language, block = match[1], match[2]
+        if language == "console":
+            run_console(block)
+            continue
+        head = re.match(r"# ([\w.]+)(, continued)?\n", block)
+        assert head is not None, block
+        with (project / head[1]).open("a" if head[2] else "x", encoding="utf-8") as stream:
+            stream.write(block)
 
 
 @pytest.mark.parametrize("block", blocks("toml"))
@@ -116,13 +137,13 @@ def test_checks_page_is_generated() -> None:
 
 def test_readme_names_every_check_and_profile() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert [name for name in (*CHECK_NAMES, *built_in_profiles()) if f"`{name}`" not in readme] == []
+    assert [name for name in (*check_names(), *built_in_profiles()) if f"`{name}`" not in readme] == []
 
 
 def test_readme_tells_which_checks_are_recommended() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| (yes|no) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     recommended = load_profile("recommended").checks
-    assert dict(rows) == {name: "yes" if name in recommended else "no" for name in CHECK_NAMES}
+    assert dict(rows) == {name: "yes" if name in recommended else "no" for name in check_names()}
 
 
 def test_links_lead_to_files() -> None:
