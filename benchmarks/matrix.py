@@ -27,7 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pytest_hardening import Outcome, Verdict, inspect
-from pytest_hardening.checks.registry import CHECK_NAMES
+from pytest_hardening.checks.registry import check_names
 from tests.matrix.build import Artifact, build
 from tests.matrix.plan import GROUPS, scenarios
 from tests.matrix.probes import can_mark
@@ -36,7 +36,7 @@ from tests.matrix.store import Store
 from tests.matrix.toolchains import TOOLCHAINS
 from tests.matrix.truth import TRUTH, Expectation, expect
 
-_CHECKS = tuple(check for check in CHECK_NAMES if check in TRUTH or check == "cf-protection")
+_CHECKS = tuple(check for check in check_names() if check in TRUTH or check == "cf-protection")
 _YES_NO = {"yes": Outcome.PASS, "no": Outcome.FAIL, "unknown": Outcome.UNKNOWN}
 
 #: hardening-check(1): the label of each of its answers.

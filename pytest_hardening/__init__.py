@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         assert_relro,
         assert_stack_protector,
     )
+    from .checks.base import Check, Parameter
+    from .elf.facts import ElfFacts, Need
     from .engine import inspect
     from .errors import (
         ArtifactError,
@@ -40,12 +42,16 @@ __all__ = [
     "ArtifactError",
     "ArtifactReport",
     "BuildError",
+    "Check",
     "ComparisonError",
+    "ElfFacts",
     "Evidence",
     "HardeningError",
     "Kind",
+    "Need",
     "NotHardened",
     "Outcome",
+    "Parameter",
     "PolicyError",
     "Report",
     "ToolchainError",
@@ -65,18 +71,18 @@ __all__ = [
     "inspect",
 ]
 
-_MODEL = frozenset({"Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"})
+_MODULES = {
+    **dict.fromkeys(("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"), "model"),
+    **dict.fromkeys(("Check", "Parameter"), "checks.base"),
+    **dict.fromkeys(("ElfFacts", "Need"), "elf.facts"),
+    "inspect": "engine",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name.startswith("assert_"):
-        module = "assertions"
-    elif name == "inspect":
-        module = "engine"
-    else:
-        module = "model" if name in _MODEL else "errors"
+    module = _MODULES.get(name, "assertions" if name.startswith("assert_") else "errors")
     return getattr(import_module(f".{module}", __name__), name)
 
 

@@ -207,14 +207,14 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from .checks.registry import CHECK_NAMES, get_check
+    from .checks.registry import check_names, get_check
     from .reports.manual import manual_page, markdown
 
     if options.all:
         print(markdown(), end="")
         return 0
     if options.check is None:
-        for name in CHECK_NAMES:
+        for name in check_names():
             print(f"{name:20}{get_check(name).manual().splitlines()[0]}")
         return 0
     print(manual_page(get_check(options.check)), end="")

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import artifact_at, discover
+from .artifacts.discovery import artifact_at
 from .artifacts.names import display
-from .checks.registry import CHECK_NAMES, get_check
+from .checks.registry import check_names, get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
+from .extending import find_artifacts
 from .gate import GATE
 from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
 from .policy.decision import Decision, Ruling, rule
@@ -36,6 +37,7 @@ __all__ = [
     "collector_at",
     "each_once",
     "none_judged",
+    "problem_items",
 ]
 
 #: The user property that carries a verdict from a worker to the controller, as JSON.
@@ -65,7 +67,7 @@ class ArtifactCollector(pytest.Collector):
         required = gate.profile_of(self.artifact, kind).checks
         reasons = {check: get_check(check).why_not_kind(judged_as) for check in required}
         if self.named and all(reasons.values()):
-            if all(get_check(check).why_not_kind(judged_as) for check in CHECK_NAMES):
+            if all(get_check(check).why_not_kind(judged_as) for check in check_names()):
                 return [ProblemItem.from_parent(self, name="artifact", reason=next(iter(reasons.values())))]
             reason = f"none of the required checks applies to a file of kind {kind.value} ({', '.join(reasons)})"
             return [UnjudgedItem.from_parent(self, name="artifact", reason=reason)]
@@ -228,15 +230,14 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     """The items of all artifacts that `paths` lead to; a path that leads to nothing is an item that fails."""
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
-    found = discover(paths, objects=gate.settings.objects, base=base)
+    found, named = find_artifacts(session.config, paths, objects=gate.settings.objects, base=base)
     gate.left_out = Counter(found.left_out)
     excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
     if excluded:
         gate.left_out[f"files that {gate.policy.file} excludes"] = len(excluded)
     if excluded and len(excluded) == len(found.artifacts):
         reason = f"{gate.policy.file} excludes everything in it, so nothing would be judged"
-        return _problems(session, [*((display(path, base), reason) for path in paths), *found.problems])
-    named = {os.path.realpath(path) for path in paths if os.path.isfile(path)}
+        return problem_items(session, [*((display(path, base), reason) for path in paths), *found.problems])
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
         if artifact in excluded:
@@ -246,7 +247,7 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
         if not collected:
             gate.left_out["files that no required check applies to"] += 1
         items += collected
-    return items + _problems(session, found.problems)
+    return items + problem_items(session, found.problems)
 
 
 def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -257,10 +258,11 @@ def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[p
     base = os.path.realpath(session.config.rootpath)
     reason = f"nothing in it that the required checks apply to ({', '.join(gate.policy.checks)})"
     paths = (*(() if gate.settings.picked else gate.settings.paths), *sorted(gate.settings.named))
-    return _problems(session, ((display(path, base), reason) for path in paths))
+    return problem_items(session, ((display(path, base), reason) for path in paths))
 
 
-def _problems(session: pytest.Session, problems: Iterable[tuple[str, str]]) -> list[pytest.Item]:
+def problem_items(session: pytest.Session, problems: Iterable[tuple[str, str]]) -> list[pytest.Item]:
+    """Items that fail, each called as its path, with the reason."""
     items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
         items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from .added import in_force, raised
 from .artifacts.archive import ArchiveMember, is_archive, members, open_member
 from .artifacts.discovery import artifact_at
 from .checks.base import Check
 from .checks.members import Summary
-from .checks.registry import CHECK_NAMES, get_check
+from .checks.registry import check_names, get_check
+from .checks.rules import mistakes_of_verdict
 from .elf.debug_files import debug_folders
 from .elf.reader import ElfReader
 from .elf.source import Source
@@ -72,14 +74,14 @@ def requests_of(checks: Mapping[str, Mapping[str, Any]] | Iterable[str] | None =
     """
     wanted: Mapping[str, Mapping[str, Any]]
     if checks is None:
-        wanted = {name: {} for name in CHECK_NAMES}
+        wanted = {name: {} for name in check_names()}
     elif isinstance(checks, Mapping):
         wanted = checks
     else:
         wanted = {name: {} for name in checks}
     for name in wanted:
         get_check(name)
-    return {name: get_check(name).settings(wanted[name]) for name in CHECK_NAMES if name in wanted}
+    return {name: get_check(name).settings(wanted[name]) for name in check_names() if name in wanted}
 
 
 def inspect(
@@ -228,11 +230,31 @@ def _verdicts(
     demanding: Demanding, demands: Demands, evaluate: Callable[[Check, Mapping[str, Any]], Verdict]
 ) -> tuple[Verdict, ...]:
     return tuple(
-        evaluate(get_check(name), demands.requests[name])
+        _answer(evaluate, get_check(name), demands.requests[name])
         if name in demands.requests
         else get_check(name).not_applicable(NOT_DEMANDED + demands.dropped[name])
         for name in demanding.checks
     )
+
+
+def _answer(
+    evaluate: Callable[[Check, Mapping[str, Any]], Verdict], check: Check, parameters: Mapping[str, Any]
+) -> Verdict:
+    """What a check says. Where one that a plugin added is wrong, the file is not judged, and the plugin is named."""
+    plugin = in_force().plugins.get(check.name)
+    if plugin is None:
+        return evaluate(check, parameters)
+    try:
+        verdict = evaluate(check, parameters)
+        mistake = mistakes_of_verdict(check, verdict)
+    except ArtifactError:
+        raise
+    except Exception as error:
+        code = getattr(type(check).judge, "__code__", None)
+        mistake = f"raised {raised(error, getattr(code, 'co_filename', ''))}"
+    if mistake:
+        raise ArtifactError(f"cannot be judged: the check {check.name!r} of {plugin} {mistake}")
+    return verdict
 
 
 def _is_bitcode(source: Source) -> bool:

@@ -62,7 +62,11 @@ class Hardening:
                 kind = kind_of(artifact)
             except ArtifactError:
                 kind = Kind.NOT_ELF
-        return self.policy.for_artifact(display(artifact.path, self._base), kind)
+        return self.policy.for_artifact(self._name(artifact), kind)
+
+    def _name(self, artifact: Artifact) -> str:
+        """The name that rules by path match: relative to the root folder, wherever the test runs."""
+        return display(artifact.path, self._base)
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""
@@ -97,6 +101,9 @@ class Gate(Hardening):
         if artifact not in self._profiles:
             self._profiles[artifact] = super().profile_of(artifact, kind)
         return self._profiles[artifact]
+
+    def _name(self, artifact: Artifact) -> str:
+        return artifact.display  # relative to the root folder, or as a plugin named it
 
     def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
         """Require of an artifact what is required of another one, wherever it lies."""

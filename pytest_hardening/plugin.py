@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytest_hardening.fixtures"]
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from . import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
@@ -26,9 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "hardening(*globs, profile=None, checks=None): run the test once per artifact that the globs match, through "
         "the fixture `artifact`; with profile or checks, the artifact must have what they require",
     )
+    from .errors import ComparisonError, PolicyError
+    from .extending import take_additions
+
+    try:
+        take_additions(config)
+    except PolicyError as error:
+        raise pytest.UsageError(f"hardening: {error}") from None
     if not settings_of(config).active:
         return
-    from .errors import ComparisonError, PolicyError
     from .gate import GATE, Gate
 
     try:
@@ -53,10 +65,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.getoption("hardening_show_policy"):
         return None
     from .errors import PolicyError
+    from .extending import take_additions
     from .gate import policy_of
     from .policy.shown import shown_policy
 
     try:
+        take_additions(config)  # pytest is not configured yet
         settings = settings_of(config)
         lines = list(shown_policy(policy_of(config), settings.values, settings.baseline))
     except PolicyError as error:
@@ -91,6 +105,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m deselect, so that they see these items too
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    from .extending import late_additions
+
+    if late := list(late_additions(config)):
+        if not hasattr(config, "workerinput"):
+            raise pytest.UsageError("hardening: " + "; ".join(": ".join(one) for one in late))
+        from .collection import problem_items  # of workers xdist passes on no usage error
+
+        items += problem_items(session, late)
     settings = settings_of(config)
     if not settings.active:
         return

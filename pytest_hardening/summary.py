@@ -13,6 +13,7 @@ from .artifacts.discovery import counted
 from .artifacts.names import shown
 from .collection import PROPERTY, UNJUDGED
 from .engine import NOT_DEMANDED
+from .extending import report_to_plugins
 from .gate import GATE
 from .reports.document import write_document
 from .reports.message import with_fix
@@ -40,6 +41,7 @@ class Gatherer:
         self._unjudged: dict[str, str] = {}
         self._left_out: dict[str, int] = {}
         self._report_error = ""
+        self._reporter_errors: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
@@ -75,7 +77,16 @@ class Gatherer:
         self._entries = dict(sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or "")))
         for entry in self._entries.values():
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
-        if gate.settings.report is None or self._config.option.collectonly:
+        if self._config.option.collectonly:
+            return
+        self._write_report(session)
+        self._reporter_errors = report_to_plugins(self._config, tuple(self._entries.values()))
+        if self._reporter_errors:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _write_report(self, session: pytest.Session) -> None:
+        gate = self._config.stash[GATE]
+        if gate.settings.report is None:
             return
         try:
             with open(gate.settings.report, "w", encoding="utf-8") as stream:
@@ -91,7 +102,7 @@ class Gatherer:
             for (path, member), entry in self._entries.items()
             if member is None
         }
-        if not rows and not self._unjudged and not self._report_error:
+        if not rows and not self._unjudged and not self._report_error and not self._reporter_errors:
             return
         verbose = self._config.get_verbosity() > 0
         terminalreporter.ensure_newline()
@@ -113,6 +124,8 @@ class Gatherer:
             terminalreporter.write_line(self._report_error, red=True)
         elif gate.settings.report is not None:
             terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
+        for error in self._reporter_errors:
+            terminalreporter.write_line(error, red=True)
 
     def _unknown(self) -> Iterator[str]:
         """Why what is unknown is unknown: no failure message tells it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import pytest_hardening
+from pytest_hardening import hookspecs, testing
 from pytest_hardening.fixtures import SampleProject
 
 HEAVY = ("lief", "elftools", "pytest_hardening.engine", "pytest_hardening.checks", "pytest_hardening.elf")
@@ -49,8 +50,23 @@ def test_all_is_sorted_and_complete() -> None:
     assert sorted(pytest_hardening.__all__) == list(pytest_hardening.__all__) == dir(pytest_hardening)
     from pytest_hardening import assertions, errors, model
 
-    names = {*assertions.__all__, *errors.__all__, *model.__all__, "inspect"}
+    for_authors = {"Check", "ElfFacts", "Need", "Parameter"}
+    names = {*assertions.__all__, *errors.__all__, *model.__all__, *for_authors, "inspect"}
     assert set(pytest_hardening.__all__) == names
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_harness_is_documented_and_annotated(name: str) -> None:
+    thing = getattr(testing, name)
+    assert introspection.getdoc(thing)
+    assert {*introspection.signature(thing).parameters, "return"} <= set(typing.get_type_hints(thing))
+
+
+@pytest.mark.parametrize("name", hookspecs.__all__)
+def test_hooks_are_documented_and_annotated(name: str) -> None:
+    thing = getattr(hookspecs, name)
+    assert "config: pytest's." in (introspection.getdoc(thing) or "")
+    assert {*introspection.signature(thing).parameters, "return"} <= set(thing.__annotations__)
 
 
 def test_unknown_name() -> None:
@@ -77,6 +93,8 @@ def test_unused_plugin_loads_nothing(tmp_path: Path) -> None:
     code = "import pytest\nassert pytest.main(['-q', '-p', 'no:cacheprovider']) == 0"
     assert loaded(code, tmp_path, *HEAVY) == []
     assert "pytest_hardening.plugin" in loaded(code, tmp_path, "pytest_hardening")
+    (tmp_path / "conftest.py").write_text("def pytest_hardening_find_artifacts(path): pass\n")
+    assert loaded(code, tmp_path, *HEAVY) == []
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])

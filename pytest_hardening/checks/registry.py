@@ -1,4 +1,4 @@
-"""All checks by name. A check is imported when it is first asked for."""
+"""All checks by name: the built-in ones, imported when first asked for, and those that plugins add to a session."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 
+from ..added import in_force
 from ..errors import PolicyError
 from .base import Check
 
-__all__ = ["CHECK_NAMES", "get_check", "get_checks"]
+__all__ = ["built_in_names", "check_names", "get_check", "get_checks"]
 
 # the order in which verdicts are shown
 _WHERE = {
@@ -49,10 +50,18 @@ _WHERE = {
     "build-id": "build_id:BuildId",
     "file-mode": "file_mode:FileMode",
 }
-CHECK_NAMES = tuple(_WHERE)
 
 
-@cache
+def built_in_names() -> tuple[str, ...]:
+    """The names of the checks in the package, in the order in which they are shown."""
+    return tuple(_WHERE)
+
+
+def check_names() -> tuple[str, ...]:
+    """The names of all checks, in the order in which they are shown: the built-in ones, then those of plugins."""
+    return (*_WHERE, *in_force().checks)
+
+
 def get_check(name: str) -> Check:
     """The check of a name.
 
@@ -60,12 +69,18 @@ def get_check(name: str) -> Check:
     ------
     PolicyError: there is none; the message names the nearest.
     """
-    where = _WHERE.get(name)
-    if where is None:
-        near = difflib.get_close_matches(name, CHECK_NAMES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(CHECK_NAMES)}"
+    if name in _WHERE:
+        return _built_in(name)
+    if name not in in_force().checks:
+        near = difflib.get_close_matches(name, check_names(), 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(check_names())}"
         raise PolicyError(f"unknown check {name!r}; {hint}")
-    module, _, attribute = where.partition(":")
+    return in_force().checks[name]
+
+
+@cache
+def _built_in(name: str) -> Check:
+    module, _, attribute = _WHERE[name].partition(":")
     check: Check = getattr(import_module(f"{__package__}.{module}"), attribute)()
     return check
 
@@ -73,4 +88,4 @@ def get_check(name: str) -> Check:
 def get_checks(names: Iterable[str]) -> tuple[Check, ...]:
     """The checks of several names, in the registry's order, each once."""
     wanted = {get_check(name).name for name in names}
-    return tuple(get_check(name) for name in CHECK_NAMES if name in wanted)
+    return tuple(get_check(name) for name in check_names() if name in wanted)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ..artifacts.names import display, shown
-from ..checks.registry import CHECK_NAMES, get_check
+from ..checks.registry import check_names, get_check
 from ..elf.image import printable
 from ..errors import PolicyError
 from ..model import Outcome
@@ -128,7 +128,7 @@ def load_baseline(path: str) -> Baseline:
 def _problem(entry: Entry | None) -> str:
     if entry is None:
         return "expected three fields with tabs between: check, artifact, culprit"
-    if entry.check not in CHECK_NAMES:
+    if entry.check not in check_names():
         try:
             get_check(entry.check)
         except PolicyError as error:

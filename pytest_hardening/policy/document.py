@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails
 
-from ..checks.registry import CHECK_NAMES, get_check
+from ..checks.registry import built_in_names, check_names, get_check
 from ..errors import PolicyError
 from .fields import (
     KindName,
@@ -36,12 +36,13 @@ from .fields import (
     mistake_of_section,
     nearest,
 )
-from .library import built_in_profiles, is_file_name, profile_text
+from .library import built_in_profiles, is_file_name, profile_names, profile_text
 from .waiver import Waiver
 
 __all__ = ["ArtifactRule", "Asked", "Checks", "PolicyDocument", "ProfileDocument", "Rules", "When"]
 
 _UNKNOWN = get_args(OnUnknown)
+_UNKNOWN_SCHEMA = {"description": "what an unknown verdict does", "enum": list(_UNKNOWN)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ def _read_checks(value: object) -> dict[str, Asked | None]:
     mistakes = _Mistakes()
     read: dict[str, Asked | None] = {}
     for name, given in value.items():
-        if name not in CHECK_NAMES:
-            mistakes.add(name, text=f"unknown check {name!r}{nearest(name, CHECK_NAMES)}")
+        if name not in check_names():
+            mistakes.add(name, text=f"unknown check {name!r}{nearest(name, check_names())}")
         elif given is False:
             read[name] = None
         elif isinstance(given, dict):
@@ -113,11 +114,13 @@ def _quoted(values: tuple[object, ...]) -> str:
 
 
 class _ChecksSchema:
-    """The schema of a table of checks, from the registry."""
+    """The schema of a table of checks: of the built-in ones all is known, of those that plugins add the form."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        properties = {name: _check_schema(name) for name in CHECK_NAMES}
-        return {"type": "object", "additionalProperties": False, "properties": properties}
+        properties = {name: _check_schema(name) for name in built_in_names()}
+        table = {"type": "object", "properties": {"unknown": _UNKNOWN_SCHEMA}}
+        other = {"description": "a check that a plugin adds", "anyOf": [table, {"const": False}]}
+        return {"type": "object", "additionalProperties": other, "properties": properties}
 
 
 def _check_schema(name: str) -> dict[str, Any]:
@@ -128,16 +131,16 @@ def _check_schema(name: str) -> dict[str, Any]:
         if parameter.choices:
             allowed = {"enum": list(parameter.choices), "default": parameter.default}
         properties[key] = {"description": parameter.meaning, **allowed}
-    properties["unknown"] = {"description": "what an unknown verdict does", "enum": list(_UNKNOWN)}
+    properties["unknown"] = _UNKNOWN_SCHEMA
     table = {"type": "object", "additionalProperties": False, "properties": properties}
     return {"description": check.manual().splitlines()[0], "anyOf": [table, {"const": False}]}
 
 
 def _known_profile(value: str, info: ValidationInfo) -> str:
-    if value in built_in_profiles():
+    if value in profile_names():
         return value
     if not is_file_name(value):
-        raise mistake(f"unknown profile {value!r}{nearest(value, built_in_profiles())}")
+        raise mistake(f"unknown profile {value!r}{nearest(value, profile_names())}")
     try:
         profile_text(value, (info.context or {}).get("folder", ""))
     except PolicyError as error:

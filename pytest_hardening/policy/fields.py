@@ -7,13 +7,13 @@ pydantic has no words for is raised with `mistake`; `problems.py` words the othe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from ..checks.registry import CHECK_NAMES
+from ..checks.registry import built_in_names, check_names
 from ..elf.machines import KNOWN_MACHINES, machine_names
 from ..model import Kind, OnUnknown
 
@@ -59,19 +59,34 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 class _Known:
-    """A text that is one of some names; with `rare`, of some more that the schema does not list."""
+    """A text that is one of some names, and of some more that the schema does not list.
 
-    def __init__(self, what: str, names: tuple[str, ...], *, rare: bool = False) -> None:
-        self._what, self._names, self._rare = what, names, rare
+    Parameters
+    ----------
+    names: those that the schema lists and messages suggest.
+    more: the others, asked whenever a text is read: they may be costly to know, or change.
+    suggested: whether messages suggest these too.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        names: tuple[str, ...],
+        more: Callable[[], Collection[str]] | None = None,
+        *,
+        suggested: bool = False,
+    ) -> None:
+        self._what, self._names, self._more, self._suggested = what, names, more, suggested
 
     def __call__(self, value: str) -> str:
-        if value not in self._names and not (self._rare and value in machine_names()):
-            raise mistake(f"unknown {self._what} {value!r}{nearest(value, self._names)}")
+        if value not in self._names and not (self._more and value in self._more()):
+            names = self._more() if self._more and self._suggested else self._names
+            raise mistake(f"unknown {self._what} {value!r}{nearest(value, names)}")
         return value
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         known = {"type": "string", "enum": list(self._names)}
-        return {"anyOf": [known, {"type": "string"}]} if self._rare else known
+        return {"anyOf": [known, {"type": "string"}]} if self._more else known
 
 
 class _OneOrMore:
@@ -90,9 +105,9 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-_KNOWN_CHECK = _Known("check", CHECK_NAMES)
+_KNOWN_CHECK = _Known("check", built_in_names(), check_names, suggested=True)
 _KNOWN_KIND = _Known("kind", _KINDS)
-_KNOWN_MACHINE = _Known("machine", KNOWN_MACHINES, rare=True)
+_KNOWN_MACHINE = _Known("machine", KNOWN_MACHINES, machine_names)
 _KNOWN_LIBC = _Known("libc", _LIBCS)
 
 _Item = TypeVar("_Item")

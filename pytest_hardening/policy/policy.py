@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..artifacts.names import display
-from ..checks.registry import CHECK_NAMES
+from ..checks.registry import check_names
 from ..errors import PolicyError
 from ..model import Kind
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
@@ -77,7 +77,7 @@ class Policy:
         """The names of all checks that any artifact may need, in the order in which they are shown."""
         rules = range(len(self.document.artifact))
         named = {name for numbers in ((), *((number,) for number in rules)) for name in self._of(numbers).checks}
-        return tuple(name for name in CHECK_NAMES if name in named)
+        return tuple(name for name in check_names() if name in named)
 
     def for_artifact(self, name: str, kind: Kind) -> Profile:
         """What is required of one artifact.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..checks.registry import CHECK_NAMES, get_check
+from ..checks.registry import check_names, get_check
 from ..errors import PolicyError
 from ..model import Kind, OnUnknown
 from .arguments import strings
@@ -69,7 +69,7 @@ class Profile:
         asked = {**self._conditional(), **_general(self.layers)[0]}
         return {
             name: get_check(name).settings(asked[name].parameters)
-            for name in CHECK_NAMES
+            for name in check_names()
             if name in asked and (self.only is None or name in self.only)
         }
 

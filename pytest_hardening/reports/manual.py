@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..checks.base import Check
-from ..checks.registry import CHECK_NAMES, get_check
+from ..checks.registry import check_names, get_check
 
 __all__ = ["manual_page", "markdown"]
 
@@ -16,7 +16,7 @@ def manual_page(check: Check) -> str:
 def markdown() -> str:
     """The pages of all checks as one Markdown document (docs/checks.md)."""
     pages = ["# Checks\n\nGenerated with `python -m pytest_hardening explain --all`.\n"]
-    for name in CHECK_NAMES:
+    for name in check_names():
         check = get_check(name)
         title, *lines = check.manual().splitlines()
         body: list[str] = []

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.errors import PolicyError
+from pytest_hardening.testing import assert_manual
 
-HEADINGS = ["What it protects", "Evidence", "When it does not apply", "Fix", "References"]
 
-
-@pytest.mark.parametrize("name", CHECK_NAMES)
+@pytest.mark.parametrize("name", check_names())
 def test_every_check_has_a_test_module(name: str) -> None:
     module = type(get_check(name)).__module__.rpartition(".")[2]
     assert module == name.replace("-", "_")
@@ -23,19 +22,12 @@ def test_every_check_has_a_test_module(name: str) -> None:
     assert "Outcome.PASS" in text
 
 
-@pytest.mark.parametrize("name", CHECK_NAMES)
+@pytest.mark.parametrize("name", check_names())
 def test_manual_page(name: str) -> None:
-    lines = get_check(name).manual().splitlines()
-    assert lines[0].endswith(".")
-    found = [(index, line) for index, line in enumerate(lines) if index and re.fullmatch("-+", line)]
-    assert [lines[index - 1] for index, _ in found] == HEADINGS
-    starts = [index for index, _ in found]
-    for start, end in zip(starts, [*(start - 1 for start in starts[1:]), len(lines)], strict=True):
-        assert len(lines[start]) == len(lines[start - 1])
-        assert len(" ".join(lines[start + 1 : end]).split()) >= 3, lines[start - 1]
+    assert_manual(get_check(name))
 
 
-@pytest.mark.parametrize("name", CHECK_NAMES)
+@pytest.mark.parametrize("name", check_names())
 def test_name_and_label(name: str) -> None:
     check = get_check(name)
     assert check.name == name
@@ -44,7 +36,7 @@ def test_name_and_label(name: str) -> None:
     assert check.kinds
 
 
-@pytest.mark.parametrize("name", CHECK_NAMES)
+@pytest.mark.parametrize("name", check_names())
 def test_defaults_are_allowed_values(name: str) -> None:
     check = get_check(name)
     assert check.settings({}) == {key: parameter.default for key, parameter in check.parameters.items()}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from pytest_hardening.checks.registry import CHECK_NAMES
+from pytest_hardening.checks.registry import check_names
 from pytest_hardening.engine import inspect
 from pytest_hardening.fixtures import SampleProject
 from pytest_hardening.model import Outcome
@@ -86,7 +86,7 @@ def failures(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """The culprits of every failed verdict of every product, by product and check."""
     found = {}
     for name in PRODUCTS:
-        report = inspect(folder / name, [check for check in CHECK_NAMES if check not in UNUSED])
+        report = inspect(folder / name, [check for check in check_names() if check not in UNUSED])
         assert report.artifact.error is None
         for verdict in report.artifact.verdicts:
             if verdict.outcome is Outcome.FAIL:

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.fixtures import CompileC, SampleProject
 from pytest_hardening.model import Kind
 
@@ -107,7 +107,7 @@ def test_json(good: Path, broken: Path) -> None:
         ("PROGRAM", None),
     ]
     for entry in data["artifacts"]:
-        assert [verdict["check"] for verdict in entry["verdicts"]] == list(CHECK_NAMES)
+        assert [verdict["check"] for verdict in entry["verdicts"]] == list(check_names())
     (entry,) = document("PROGRAM", "--check", "bind-now", cwd=broken)["artifacts"]
     (verdict,) = entry["verdicts"]
     assert (verdict["outcome"], verdict["remedy"]) == ("fail", "link with -Wl,-z,now")
@@ -129,7 +129,9 @@ def test_unknown_does_not_change_the_exit_status(tmp_path: Path) -> None:
     (tmp_path / "lto.a").write_bytes(b"!<arch>\n" + header + b"`\nBC\xc0\xde")
     # bytecode is what the one forbids; the others must be asked for something
     decided = ("lto-bytecode", "debug-info", "software-cfi", "recorded-flags")
-    on_objects = [name for name in CHECK_NAMES if not get_check(name).why_not_kind(Kind.OBJECT) and name not in decided]
+    on_objects = [
+        name for name in check_names() if not get_check(name).why_not_kind(Kind.OBJECT) and name not in decided
+    ]
     words = [word for name in on_objects for word in ("--check", name)]
     result = run("inspect", "lto.a", *words, cwd=tmp_path)
     assert result.returncode == 0
@@ -175,7 +177,7 @@ def test_wrong_command_line(words: tuple[str, ...], message: str) -> None:
 
 def test_explain(good: Path) -> None:
     names = [line.split()[0] for line in run("explain").stdout.splitlines()]
-    assert names == list(CHECK_NAMES)
+    assert names == list(check_names())
     page = run("explain", "relro").stdout
     assert page.startswith("relro\n=====\n\n")
     assert get_check("relro").manual() in page

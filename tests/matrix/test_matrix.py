@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pytest_hardening import inspect
-from pytest_hardening.checks.registry import CHECK_NAMES
+from pytest_hardening.checks.registry import check_names
 from pytest_hardening.model import Verdict
 from pytest_hardening.toolchain.packages import install_advice
 
@@ -51,7 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_every_check_has_a_truth() -> None:
-    assert set(CHECK_NAMES) <= {*TRUTH, "cf-protection"}
+    assert set(check_names()) <= {*TRUTH, "cf-protection"}
 
 
 @pytest.mark.parametrize(("toolchain", "group"), _ITEMS)
@@ -72,7 +72,7 @@ def test_other_languages(language: str, store: Store, request: pytest.FixtureReq
     require(LANGUAGES[language])
     tally = Tally()
     for program in programs(store, language):
-        known = [check for check in CHECK_NAMES if check in program.truth]
+        known = [check for check in check_names() if check in program.truth]
         for verdict in verdicts(program, {check: {} for check in known}, tally):
             compare(tally, program, program.truth[verdict.check], verdict)
     report(tally, request)
@@ -98,7 +98,7 @@ def require(*commands: str) -> None:
 
 def judge(artifact: Artifact, store: Store, tally: Tally) -> None:
     """Compare all verdicts on one artifact with the truth."""
-    known = [check for check in CHECK_NAMES if check in TRUTH or check == "cf-protection"]
+    known = [check for check in check_names() if check in TRUTH or check == "cf-protection"]
     marks = can_mark(store, artifact.toolchain)
     for verdict in verdicts(artifact, {check: artifact.parameters.get(check, {}) for check in known}, tally):
         truth = expect(artifact, verdict.check, artifact.parameters.get(verdict.check, {}), marks)

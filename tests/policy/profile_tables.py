@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.policy.profile import Profile, built_in_profiles, load_profile
 
 __all__ = ["PAGE", "with_tables"]
@@ -33,7 +33,7 @@ def with_tables(page: str) -> str:
 def _demands(profiles: Iterable[Profile]) -> str:
     """Check by check, what each profile demands of files that no exception is made for."""
     profiles = tuple(profiles)
-    demanded = [check for check in CHECK_NAMES if any(check in profile.checks for profile in profiles)]
+    demanded = [check for check in check_names() if any(check in profile.checks for profile in profiles)]
     rows = [
         [check, *(_shown(check, profile.checks[check]) if check in profile.checks else "" for profile in profiles)]
         for check in demanded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.errors import PolicyError
 from pytest_hardening.policy.document import PolicyDocument
 from pytest_hardening.policy.policy import load_policy
@@ -128,7 +128,7 @@ def test_one_or_several(tmp_path: Path) -> None:
     assert document.artifact[0].path == ("a", "b")
 
 
-@pytest.mark.parametrize("check", CHECK_NAMES)
+@pytest.mark.parametrize("check", check_names())
 def test_every_check_and_choice_may_be_demanded(check: str) -> None:
     parameters = get_check(check).parameters
     assert "unknown" not in parameters  # the key that stands beside every check's own

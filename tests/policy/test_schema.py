@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from pytest_hardening.__main__ import main
-from pytest_hardening.checks.registry import CHECK_NAMES, get_check
+from pytest_hardening.checks.registry import built_in_names, check_names, get_check
 from pytest_hardening.policy.problems import parsed
 from pytest_hardening.policy.profile import built_in_profiles
 from pytest_hardening.policy.schema import policy_schema, profile_schema, written
@@ -82,10 +82,25 @@ def test_mistakes_are_invalid() -> None:
 
 def test_schema_knows_every_check_and_choice() -> None:
     checks = policy_schema()["properties"]["checks"]["properties"]
-    assert tuple(checks) == CHECK_NAMES
+    assert tuple(checks) == built_in_names() == check_names()
     for name, schema in checks.items():
         table, dropped = schema["anyOf"]
         assert dropped == {"const": False}
         assert list(table["properties"]) == [*get_check(name).parameters, "unknown"]
         for key, parameter in get_check(name).parameters.items():
             assert table["properties"][key].get("enum", []) == list(parameter.choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        ("checks.own-check = { size = 5, unknown = 'fail' }", True),
+        ("checks.own-check = false", True),
+        ("[[waiver]]\npath = 'x'\nchecks = ['own-check', 'relro']\nreason = 'known'", True),
+        ("checks.own-check = true", False),
+        ("checks.own-check = { unknown = 'never' }", False),
+        ("checks.relro = { levle = 'full' }", False),
+    ],
+)
+def test_schema_lets_checks_of_plugins_be(text: str, is_valid: bool) -> None:
+    assert validator(policy_schema()).is_valid(parsed(text, "own")) is is_valid
