@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import artifact_at, discover
-from .artifacts.names import display
+from .artifacts.discovery import MISSING, artifact_at, discover
+from .artifacts.names import display, shown
 from .checks.registry import CHECK_NAMES, get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
 from .gate import GATE
 from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
 from .policy.decision import Decision, Ruling, rule
+from .policy.given import COMMAND_LINE
 from .reports.document import with_decision
 from .reports.message import message, with_fix
 
@@ -76,13 +77,14 @@ class ArtifactCollector(pytest.Collector):
 class ProblemCollector(pytest.Collector):
     """A path that leads to nothing that can be judged."""
 
-    def __init__(self, reason: str, **arguments: Any) -> None:
+    def __init__(self, reason: str, where: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.reason = reason
+        self.where = where
 
     def collect(self) -> list[pytest.Item]:
         """The one item that fails."""
-        return [ProblemItem.from_parent(self, name="artifact", reason=self.reason)]
+        return [ProblemItem.from_parent(self, name="artifact", reason=self.reason, where=self.where)]
 
 
 class _HardeningItem(pytest.Item):
@@ -103,11 +105,18 @@ class _HardeningItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, NotHardened | ArtifactError):
             shown = excinfo.getrepr(style="value", chain=False)
-            if shown.reprcrash is not None:  # what the short summary, --tb=line and JUnit XML show
-                shown.reprcrash.message = str(excinfo.value)
+            if shown.reprcrash is not None:  # what the short summary, --tb=line and JUnit XML show, behind the id
+                shown.reprcrash.message = self._without_name(str(excinfo.value))
                 shown.reprcrash.path, shown.reprcrash.lineno = self.location[0], 0
+            if self.config.getoption("tbstyle", "auto") == "line":  # pytest prints that line below all the others
+                shown.reprtraceback.reprentries = []
             return shown
         return super().repr_failure(excinfo, style)
+
+    def _without_name(self, text: str) -> str:
+        """A message without the file that it begins with, where it does."""
+        name = self.parent.name if self.parent is not None else ""
+        return text[len(name) :].lstrip(": ") if name and text.startswith((f"{name}: ", f"{name} ")) else text
 
     def note(self, entry: ArtifactReport, verdicts: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
         """Attach the verdict to the report; user properties cross xdist workers and land in JUnit XML."""
@@ -116,16 +125,22 @@ class _HardeningItem(pytest.Item):
 
 
 class ProblemItem(_HardeningItem):
-    """A path that leads to nothing that can be judged: always fails, and the others are judged all the same."""
+    """A path that leads to nothing that can be judged: always fails, and the others are judged all the same.
 
-    def __init__(self, reason: str, **arguments: Any) -> None:
+    Parameters
+    ----------
+    where: what to say of where it was looked for; no part of the report, as it differs from machine to machine.
+    """
+
+    def __init__(self, reason: str, where: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
         self.reason = reason
+        self.where = where
 
     def runtest(self) -> None:
         path = self.parent.name if self.parent is not None else ""
         self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), [], [])
-        raise ArtifactError(f"{path}: {self.reason}")
+        raise ArtifactError(f"{path}: {self.reason}{self.where}")
 
 
 class UnjudgedItem(_HardeningItem):
@@ -172,7 +187,8 @@ class CheckItem(_HardeningItem):
             pytest.xfail(word + "; ".join(ruling.notes))  # with --runxfail it returns
         if ruling.decision in (Decision.REJECTED, Decision.WAIVED, Decision.KNOWN):
             culprits = ruling.culprits if ruling.is_part else ()
-            raise NotHardened(message(report.artifact.path, verdict, ruling.notes, culprits))
+            strictness = self.config.stash[GATE].strictness
+            raise NotHardened(message(report.artifact.path, verdict, ruling.notes, culprits, strictness))
         word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
         pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
 
@@ -229,7 +245,7 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     """The items of all artifacts that `paths` lead to; a path that leads to nothing is an item that fails."""
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
-    found = discover(paths, objects=gate.settings.objects, base=base)
+    found = discover(paths, objects=gate.settings.objects, base=base, objects_option="--hardening-objects")
     gate.left_out = Counter(found.left_out)
     excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
     if excluded:
@@ -264,8 +280,17 @@ def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[p
 def _problems(session: pytest.Session, problems: Iterable[tuple[str, str]]) -> list[pytest.Item]:
     items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
-        items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason))
+        where = _looked_for(session.config, name) if reason in MISSING else ""
+        collector = ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason, where=where)
+        items += _collected(collector)
     return items
+
+
+def _looked_for(config: pytest.Config, name: str) -> str:
+    """Where a path was looked for that is not there."""
+    below = "" if os.path.isabs(name) else f" below {shown(str(config.rootpath))}"
+    source = config.stash[GATE].settings.sources["paths"]
+    return below + ("" if source == COMMAND_LINE else f" (hardening_paths in {source})")
 
 
 def _node_id(name: str) -> str:

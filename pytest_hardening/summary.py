@@ -24,7 +24,7 @@ _MOST_LINES = 10
 _COUNTED = {
     "pass": "ok",
     "fail": "failed",
-    "error": "not readable",
+    "error": "could not be judged",
     "unknown": "unknown (?)",
     "waived": "waived",
     "known": "in the baseline",
@@ -40,6 +40,7 @@ class Gatherer:
         self._unjudged: dict[str, str] = {}
         self._left_out: dict[str, int] = {}
         self._report_error = ""
+        self._judged_nothing = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
@@ -75,6 +76,9 @@ class Gatherer:
         self._entries = dict(sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or "")))
         for entry in self._entries.values():
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
+        self._judged_nothing = self._is_all_needless() and gate.settings.compare is None
+        if self._judged_nothing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if gate.settings.report is None or self._config.option.collectonly:
             return
         try:
@@ -104,15 +108,36 @@ class Gatherer:
                 terminalreporter.write_line(line)
         for path, reason in sorted(self._unjudged.items()):
             terminalreporter.write_line(f"- {path}: {reason}")
+        if self._judged_nothing:
+            for line in _first(self._needless(), everything=verbose):
+                terminalreporter.write_line(line)
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
         counts = ", ".join(f"{outcomes.count(key)} {word}" for key, word in _COUNTED.items() if outcomes.count(key))
+        counts = counts or "no check applies"
         terminalreporter.write_line(f"{len(rows)} {'artifact' if len(rows) == 1 else 'artifacts'}: {counts}")
         if self._left_out:
             terminalreporter.write_line(f"left out: {counted(self._left_out)}")
+        if self._judged_nothing:
+            checks = ", ".join(gate.policy.checks)
+            told = f"nothing was judged: no required check applies to any file that was given ({checks})"
+            terminalreporter.write_line(told, red=True)
         if self._report_error:
             terminalreporter.write_line(self._report_error, red=True)
         elif gate.settings.report is not None:
             terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
+
+    def _is_all_needless(self) -> bool:
+        """Whether there are verdicts, and every one is that the check does not apply: then nothing could fail."""
+        if any(entry["error"] for entry in self._entries.values()):
+            return False
+        outcomes = {verdict["outcome"] for _, verdict in self._verdicts()}
+        return outcomes == {"not-applicable"}
+
+    def _needless(self) -> Iterator[str]:
+        """Why checks do not apply, besides those that are not demanded."""
+        for path, verdict in self._verdicts():
+            if not verdict["summary"].startswith(NOT_DEMANDED):
+                yield f"- {path}: {verdict['check']}: {verdict['summary']}"
 
     def _unknown(self) -> Iterator[str]:
         """Why what is unknown is unknown: no failure message tells it."""
@@ -146,7 +171,7 @@ class Gatherer:
 
 def _cell(verdict: Mapping[str, Any]) -> str:
     """What the table shows of a verdict: its outcome, or what the policy makes of it."""
-    decision = verdict["decision"]
+    decision = verdict.get("decision")  # a verdict that is compared has none
     if decision in ("waived", "known"):
         return str(decision)
     return "not-applicable" if decision == "ignored" else str(verdict["outcome"])

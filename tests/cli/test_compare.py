@@ -48,7 +48,7 @@ def test_same_build(place: Place, tmp_path: Path) -> None:
     place("new")
     result = run("compare", "old", "new", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "6 files, 160 verdicts compared: no change\n"
+    assert result.stdout == "6 files, 272 verdicts compared: no change\n"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_report_that_other_tools_wrote_again(place: Place, tmp_path: Path) -> 
     path = report(place("old"))
     data = json.loads(path.read_text())
     path.write_text("\n" + json.dumps(data, indent=4, sort_keys=True))
-    assert run("compare", path.name, "old", cwd=tmp_path).stdout == "6 files, 160 verdicts compared: no change\n"
+    assert run("compare", path.name, "old", cwd=tmp_path).stdout == "6 files, 272 verdicts compared: no change\n"
 
 
 def test_the_report_of_a_pytest_run(place: Place, tmp_path: Path) -> None:
