@@ -105,8 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a loss is also: what is no longer provable, a file that was removed, a new file that fails a check",
     )
     compare.set_defaults(run=_compare)
-    explain = commands.add_parser("explain", help="print the manual page of a check")
-    explain.add_argument("check", nargs="?", help="a check's name; without it, the names of all")
+    explain = commands.add_parser("explain", help="print the manual page of a check, or what a profile requires")
+    explain.add_argument(
+        "name", nargs="?", help="a check, a built-in profile or a profile's file; without it, the names of all checks"
+    )
     explain.add_argument("--all", action="store_true", help="the pages of all checks, in Markdown")
     explain.set_defaults(run=_explain)
     schema = commands.add_parser("schema", help="print the JSON Schema of hardening.toml")
@@ -163,7 +165,7 @@ def _entries(options: argparse.Namespace) -> Iterator[ArtifactReport]:
     from .engine import judge
 
     requests = _requests(options)
-    found = discover(options.paths, objects=options.objects)
+    found = discover(options.paths, objects=options.objects, objects_option="--objects")
     for path, reason in found.problems:
         yield ArtifactReport(path, None, Kind.NOT_ELF, "", reason)
     for artifact in found.artifacts:
@@ -213,11 +215,26 @@ def _explain(options: argparse.Namespace) -> int:
     if options.all:
         print(markdown(), end="")
         return 0
-    if options.check is None:
+    if options.name is None:
         for name in check_names():
             print(f"{name:20}{get_check(name).manual().splitlines()[0]}")
         return 0
-    print(manual_page(get_check(options.check)), end="")
+    from .policy.library import built_in_profiles, is_file_name
+    from .policy.profile import load_profile
+
+    if options.name in built_in_profiles() or is_file_name(options.name):
+        from .policy.shown import shown_profile
+
+        for line in shown_profile(load_profile(options.name)):
+            print(line)
+        return 0
+    if options.name not in check_names():
+        from .policy.fields import nearest
+
+        known = (*check_names(), *built_in_profiles())
+        raise PolicyError(f"unknown check or profile {options.name!r}{nearest(options.name, known)}")
+    required_by = [name for name in built_in_profiles() if options.name in load_profile(name).checks]
+    print(manual_page(get_check(options.name), required_by), end="")
     return 0
 
 

@@ -152,11 +152,24 @@ def require(
     entry = report.artifact
     rejected = [v for v in entry.verdicts if _rejects(v, unknown or _on_unknown(entry, v.check))]
     if rejected:
-        names = ", ".join(verdict.check for verdict in rejected)
-        head = f"{report.artifact.path}: not hardened as {profile.name} requires: {names}"
+        cure = 'accept it with unknown="ignore"' if unknown else "the policy counts that as a failure"
+        head = _headline(rejected, "" if profile.only is not None else profile.name, cure)
         texts = (_text(report.artifact.path, verdict) for verdict in rejected)
-        raise NotHardened("\n".join((head, *texts)))
+        raise NotHardened("\n".join((f"{report.artifact.path}: {head}", *texts)))
     return report
+
+
+def _headline(rejected: list[Verdict], profile: str, cure: str) -> str:
+    """What fails, and what is unknown, which is another thing."""
+    failing = ", ".join(verdict.check for verdict in rejected if verdict.outcome is Outcome.FAIL)
+    silent = [verdict for verdict in rejected if verdict.outcome is Outcome.UNKNOWN]
+    required = f"not hardened as {profile} requires" if profile else "not hardened"
+    parts = [f"{required}: {failing}"] if failing else []
+    if len(silent) == 1 and not failing:
+        parts.append(f"{silent[0].check} is unknown: {silent[0].summary}; {cure}")
+    elif silent:
+        parts.append(f"unknown: {', '.join(verdict.check for verdict in silent)}; {cure}")
+    return "; ".join(parts)
 
 
 def _assert(path: Subject, check: str, unknown: OnUnknown, **parameters: Any) -> Verdict:

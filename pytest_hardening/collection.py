@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import artifact_at
-from .artifacts.names import display
+from .artifacts.discovery import MISSING, artifact_at
+from .artifacts.names import display, shown
 from .checks.registry import check_names, get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
@@ -20,6 +20,7 @@ from .extending import find_artifacts
 from .gate import GATE
 from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
 from .policy.decision import Decision, Ruling, rule
+from .policy.given import COMMAND_LINE
 from .reports.document import with_decision
 from .reports.message import message, with_fix
 
@@ -78,13 +79,14 @@ class ArtifactCollector(pytest.Collector):
 class ProblemCollector(pytest.Collector):
     """A path that leads to nothing that can be judged."""
 
-    def __init__(self, reason: str, **arguments: Any) -> None:
+    def __init__(self, reason: str, where: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.reason = reason
+        self.where = where
 
     def collect(self) -> list[pytest.Item]:
         """The one item that fails."""
-        return [ProblemItem.from_parent(self, name="artifact", reason=self.reason)]
+        return [ProblemItem.from_parent(self, name="artifact", reason=self.reason, where=self.where)]
 
 
 class _HardeningItem(pytest.Item):
@@ -105,11 +107,18 @@ class _HardeningItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, NotHardened | ArtifactError):
             shown = excinfo.getrepr(style="value", chain=False)
-            if shown.reprcrash is not None:  # what the short summary, --tb=line and JUnit XML show
-                shown.reprcrash.message = str(excinfo.value)
+            if shown.reprcrash is not None:  # what the short summary, --tb=line and JUnit XML show, behind the id
+                shown.reprcrash.message = self._without_name(str(excinfo.value))
                 shown.reprcrash.path, shown.reprcrash.lineno = self.location[0], 0
+            if self.config.getoption("tbstyle", "auto") == "line":  # pytest prints that line below all the others
+                shown.reprtraceback.reprentries = []
             return shown
         return super().repr_failure(excinfo, style)
+
+    def _without_name(self, text: str) -> str:
+        """A message without the file that it begins with, where it does."""
+        name = self.parent.name if self.parent is not None else ""
+        return text[len(name) :].lstrip(": ") if name and text.startswith((f"{name}: ", f"{name} ")) else text
 
     def note(self, entry: ArtifactReport, verdicts: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
         """Attach the verdict to the report; user properties cross xdist workers and land in JUnit XML."""
@@ -118,16 +127,22 @@ class _HardeningItem(pytest.Item):
 
 
 class ProblemItem(_HardeningItem):
-    """A path that leads to nothing that can be judged: always fails, and the others are judged all the same."""
+    """A path that leads to nothing that can be judged: always fails, and the others are judged all the same.
 
-    def __init__(self, reason: str, **arguments: Any) -> None:
+    Parameters
+    ----------
+    where: what to say of where it was looked for; no part of the report, as it differs from machine to machine.
+    """
+
+    def __init__(self, reason: str, where: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
         self.reason = reason
+        self.where = where
 
     def runtest(self) -> None:
         path = self.parent.name if self.parent is not None else ""
         self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), [], [])
-        raise ArtifactError(f"{path}: {self.reason}")
+        raise ArtifactError(f"{path}: {self.reason}{self.where}")
 
 
 class UnjudgedItem(_HardeningItem):
@@ -176,7 +191,8 @@ class CheckItem(_HardeningItem):
             pytest.xfail(word + "; ".join(ruling.notes))  # with --runxfail it returns
         if ruling.decision in (Decision.REJECTED, Decision.WAIVED, Decision.KNOWN):
             culprits = ruling.culprits if ruling.is_part else ()
-            raise NotHardened(message(report.artifact.path, verdict, ruling.notes, culprits))
+            strictness = self.config.stash[GATE].strictness
+            raise NotHardened(message(report.artifact.path, verdict, ruling.notes, culprits, strictness))
         word = "unknown" if verdict.outcome is Outcome.UNKNOWN else "not applicable"
         pytest.skip(f"{word}: {with_fix(verdict.summary, verdict.remedy)}")
 
@@ -265,8 +281,17 @@ def problem_items(session: pytest.Session, problems: Iterable[tuple[str, str]]) 
     """Items that fail, each called as its path, with the reason."""
     items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
-        items += _collected(ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason))
+        where = _looked_for(session.config, name) if reason in MISSING else ""
+        collector = ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason, where=where)
+        items += _collected(collector)
     return items
+
+
+def _looked_for(config: pytest.Config, name: str) -> str:
+    """Where a path was looked for that is not there."""
+    below = "" if os.path.isabs(name) else f" below {shown(str(config.rootpath))}"
+    source = config.stash[GATE].settings.sources["paths"]
+    return below + ("" if source == COMMAND_LINE else f" (hardening_paths in {source})")
 
 
 def _node_id(name: str) -> str:

@@ -155,8 +155,11 @@ def kind_of(artifact: Artifact) -> Kind:
                 return Kind.OBJECT
             if not is_archive(source):
                 return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
-            if not members(source, artifact.path):
+            found = members(source, artifact.path)
+            if not found:
                 raise ArtifactError(_NO_MEMBERS)
+            if broken := [problem for member in found if (problem := _not_code(source, member))]:
+                raise ArtifactError(_of_members(broken))
             return Kind.ARCHIVE
     except ArtifactError:
         raise
@@ -188,10 +191,25 @@ def _judge_archive(artifact: Artifact, source: Source, demanding: Demanding) -> 
     if not elf_members and not broken:
         error = _NO_MEMBERS
     elif broken:
-        more = f" (and {len(broken) - 1} more members)" if len(broken) > 1 else ""
-        error = f"member {broken[0]}{more}"
+        error = _of_members(broken)
     verdicts = () if error else tuple(summary.verdict() for summary in summaries.values())
     yield ArtifactReport(artifact.display, None, Kind.ARCHIVE, machine, error, verdicts, demanding.name, on_unknown)
+
+
+def _not_code(source: Source, member: ArchiveMember) -> str:
+    """Why a member cannot be judged, as far as its first bytes tell; empty where they do not."""
+    try:
+        with open_member(source, member) as content:
+            if not _is_bitcode(content) and content.read(0, min(4, content.size)) != b"\x7fELF":
+                ElfReader(content, member.name, None)  # which says why it reads nothing of it
+    except ArtifactError as error:
+        return f"{member.name}: {error}"
+    return ""
+
+
+def _of_members(broken: list[str]) -> str:
+    more = f" (and {len(broken) - 1} more members)" if len(broken) > 1 else ""
+    return f"member {broken[0]}{more}"
 
 
 def _stricter(one: OnUnknown | None, other: OnUnknown | None) -> OnUnknown:

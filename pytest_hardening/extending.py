@@ -192,7 +192,7 @@ def find_artifacts(
             continue
         ordinary += files
         own.update((artifact.path, artifact) for artifact in artifacts)
-    found = discover(ordinary, objects=objects, base=base)
+    found = discover(ordinary, objects=objects, base=base, objects_option="--hardening-objects")
     merged = {**{artifact.path: artifact for artifact in found.artifacts}, **own}
     problems += [*_shown_alike(merged.values()), *found.problems]
     ordered = sorted(merged.values(), key=lambda artifact: artifact.display)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
 
-from pytest_hardening.errors import BuildError, HardeningError, PolicyError
+from pytest_hardening.errors import BuildError, HardeningError, PolicyError, ToolchainError
 
 if TYPE_CHECKING:
     from pytest_hardening.gate import Hardening
+    from pytest_hardening.marker import Nothing
     from pytest_hardening.model import Artifact
     from pytest_hardening.toolchain import BuildCache, BuildLog, Compiler, Kind, Language, Project, Sources
 
@@ -93,7 +94,7 @@ def cc(pytestconfig: pytest.Config) -> Compiler:
 
     Errors when it is missing, with the apt-get line that installs it.
     """
-    return _compiler(pytestconfig.getini("hardening_cc"), "c")
+    return _compiler_of_session(pytestconfig, "hardening_cc", "c")
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +103,7 @@ def cxx(pytestconfig: pytest.Config) -> Compiler:
 
     Errors when it is missing, with the apt-get line that installs it.
     """
-    return _compiler(pytestconfig.getini("hardening_cxx"), "c++")
+    return _compiler_of_session(pytestconfig, "hardening_cxx", "c++")
 
 
 @pytest.fixture
@@ -227,11 +228,13 @@ def sample_project(
 @pytest.fixture
 def artifact(request: pytest.FixtureRequest) -> Artifact:
     """The artifact of this run of a test that has `@pytest.mark.hardening(glob, ...)`."""
-    found: Artifact | None = getattr(request, "param", None)
+    found: Artifact | Nothing | None = getattr(request, "param", None)
     if found is None:
         pytest.fail("the fixture `artifact` needs @pytest.mark.hardening(glob) on the test", pytrace=False)
-    if not found.path:
-        pytest.fail(found.display, pytrace=False)
+    from pytest_hardening.marker import Nothing
+
+    if isinstance(found, Nothing):
+        pytest.fail(found.reason, pytrace=False)
     return found
 
 
@@ -247,6 +250,14 @@ def hardening(pytestconfig: pytest.Config) -> Hardening:
     pytest.fail(reason, pytrace=False)
 
 
+def _compiler_of_session(config: pytest.Config, name: str, language: Language) -> Compiler:
+    try:
+        return _compiler(config.getini(name), language)
+    except ToolchainError as error:
+        reason = f"{name}: {error}"
+    pytest.fail(reason, pytrace=False)  # not in the handler, and no traceback: that would be pytest's own
+
+
 def _compiler(command: str | Sequence[str], language: Language | None) -> Compiler:
     from pytest_hardening.toolchain import find_compiler
 
@@ -260,8 +271,13 @@ def _chosen(
     from pytest_hardening.toolchain import Compiler
 
     if compiler is None:
-        found: Compiler = request.getfixturevalue(default)
-        return found
+        try:
+            found: Compiler = request.getfixturevalue(default)
+        except pytest.fail.Exception as error:
+            reason = str(error)
+        else:
+            return found
+        raise ToolchainError(reason)  # a new one, whose traceback ends at the caller
     return compiler if isinstance(compiler, Compiler) else _compiler(compiler, None)
 
 

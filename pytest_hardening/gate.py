@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from .errors import ArtifactError
 from .model import Artifact, Kind, Report
 from .options import Settings, settings_of
 from .policy.acceptance import acceptance_of
+from .policy.given import COMMAND_LINE, DEFAULT
 from .policy.policy import Policy, load_policy
 from .policy.profile import Profile
 
@@ -70,7 +72,11 @@ class Hardening:
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""
-        return inspect(path, self.profile_of(artifact_of(path)), self.settings.debug_roots)
+        report = inspect(path, self.profile_of(artifact_of(path)), self.settings.debug_roots)
+        if not self.settings.checks:
+            return report
+        is_option = self.settings.sources["checks"] == COMMAND_LINE
+        return replace(report, limited_by="--hardening-check" if is_option else "hardening_checks")
 
     def check(self, path: str | os.PathLike[str]) -> Report:
         """Like `inspect`, and raise NotHardened unless the file has what is required; of waivers only items know.
@@ -104,6 +110,27 @@ class Gate(Hardening):
 
     def _name(self, artifact: Artifact) -> str:
         return artifact.display  # relative to the root folder, or as a plugin named it
+
+    @property
+    def title(self) -> str:
+        """What is required, in one line."""
+        policy, profile = self.policy, self.profile
+        parts = [f"policy {policy.file}"] if policy.file else []
+        checks = f"{len(profile.checks)} {'check' if len(profile.checks) == 1 else 'checks'}"
+        if policy.only:  # some of which the profile may not require
+            named = policy.profile_named
+            parts += [] if named.source == DEFAULT else [f"profile {profile.name}"]
+            parts += [checks, *(["strict"] if policy.is_strict else [])]
+        else:
+            parts += [f"profile {profile.name} ({checks}{', strict' if policy.is_strict else ''})"]
+        return f"{', '.join(parts)}: {', '.join(profile.checks)}"
+
+    @property
+    def strictness(self) -> str:
+        """What makes unknown fail, where it does."""
+        if self.policy.strict_given.source == COMMAND_LINE:
+            return "--hardening-strict"
+        return "hardening_strict" if self.policy.strict_given.value and not self.policy.file else "the policy"
 
     def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
         """Require of an artifact what is required of another one, wherever it lies."""

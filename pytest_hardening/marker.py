@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import pytest
 
-from .artifacts.discovery import discover
+from .artifacts.discovery import MISSING, discover
+from .artifacts.names import shown
 from .assertions import require as require_profile
 from .errors import ArtifactError, NotHardened, PolicyError
 from .gate import Hardening
-from .model import Artifact
+from .model import Artifact, Outcome
 from .options import profile_in, settings_of
 from .policy.arguments import strings
 from .policy.profile import Profile
 
-__all__ = ["NOTHING", "NO_ARTIFACT", "artifacts_of", "require"]
+__all__ = ["NO_ARTIFACT", "Nothing", "artifacts_of", "require"]
 
-#: Stands for a marker whose globs match nothing: the test then fails, where pytest would skip an empty parameter set.
-NOTHING = "nothing-matches"
+
+class Nothing(NamedTuple):
+    """Stands for globs that lead to nothing: the test then fails, where pytest would skip an empty parameter set.
+
+    Parameters
+    ----------
+    display: the globs and why, in the test's id.
+    reason: the same for the message, with where they were looked for.
+    """
+
+    display: str
+    reason: str
+
 
 #: A marked test that would judge nothing.
 NO_ARTIFACT = "a test with @pytest.mark.hardening must take the fixture `artifact`"
 
 
-def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
+def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact | Nothing]:
     """The artifacts that a marker's globs match, relative to the root folder.
 
     Raises
@@ -41,24 +54,31 @@ def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact]:
         strings("@pytest.mark.hardening: checks", marker.kwargs["checks"])
     root = str(config.rootpath)
     globs = [os.path.join(root, os.fspath(glob)) for glob in marker.args]
-    found = discover(globs, objects=settings_of(config).objects, base=root)
+    objects = settings_of(config).objects
+    found = discover(globs, objects=objects, base=root, objects_option="--hardening-objects")
     if found.artifacts and not found.problems:
         return list(found.artifacts)
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in found.problems)
-    return [*found.artifacts, Artifact("", f"{NOTHING}: {reasons}")]
+    reasons = [f"{name}: {reason}" for name, reason in found.problems]
+    where = f" below {shown(root)} (pytest's root folder)"
+    told = [f"{name}: {reason}{where if reason in MISSING else ''}" for name, reason in found.problems]
+    return [*found.artifacts, Nothing("; ".join(reasons), "; ".join(told))]
 
 
-def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> None:
-    """Assert what the marker's profile and checks require.
+def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> str:
+    """Assert what the marker's profile and checks require; return why nothing of it applies, or an empty text.
 
     Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
     """
     try:
-        require_profile(artifact, _profile(marker, artifact, config), debug_roots=settings_of(config).debug_roots)
+        profile = _profile(marker, artifact, config)
+        report = require_profile(artifact, profile, debug_roots=settings_of(config).debug_roots)
     except (NotHardened, ArtifactError, PolicyError) as error:
         reason = str(error)
     else:
-        return
+        verdicts = report.artifact.verdicts
+        if any(verdict.outcome is not Outcome.NOT_APPLICABLE for verdict in verdicts):
+            return ""
+        return f"{artifact.display}: {'; '.join(f'{v.check} does not apply: {v.summary}' for v in verdicts)}"
     pytest.fail(reason, pytrace=False)  # not in the handler: pytest would show the error twice
 
 

@@ -211,9 +211,15 @@ class ArtifactReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All verdicts on one path: the file itself first, then the members where it is a static archive."""
+    """All verdicts on one path: the file itself first, then the members where it is a static archive.
+
+    Parameters
+    ----------
+    limited_by: the option that leaves out checks that would have been run without it; empty where there is none.
+    """
 
     artifacts: tuple[ArtifactReport, ...]
+    limited_by: str = field(default="", compare=False)
 
     @property
     def artifact(self) -> ArtifactReport:
@@ -240,4 +246,5 @@ class Report:
         names = [verdict.check for verdict in self.artifact.verdicts]
         near = difflib.get_close_matches(check, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise KeyError(f"no verdict of {check!r}; there are: {', '.join(names) or 'none'}{hint}")
+        limited = f" (limited by {self.limited_by})" if self.limited_by else ""
+        raise KeyError(f"no verdict of {check!r}; there are: {', '.join(names) or 'none'}{limited}{hint}")

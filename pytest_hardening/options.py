@@ -21,7 +21,8 @@ class Settings:
     ----------
     paths: files, folders and globs to judge, absolute.
     named: ELF files and static archives among pytest's own arguments, absolute; they are judged as well.
-    picked: whether one of these is a node id (`build/PROGRAM::bind-now`): then `paths` are not judged.
+    picked: whether one of pytest's own arguments is a node id (`build/PROGRAM::bind-now`, `test_x.py::test_it`): then
+        ids say what runs, and `paths` are not judged.
     profile: name or file of the profile, as the command line or the ini file gives it.
     checks: only these checks; empty for all of the profile.
     report: file to write the JSON document to, absolute, or None.
@@ -32,6 +33,7 @@ class Settings:
     baseline: file of known failures as the command line or the ini file gives it, absolute.
     update_baseline: whether the baseline is rewritten.
     sources: where each of the other settings comes from, by field.
+    idle: the options of the command line that say how to judge, in a session that is given nothing to judge.
     """
 
     paths: tuple[str, ...]
@@ -47,6 +49,7 @@ class Settings:
     baseline: Given = field(default_factory=Given)
     update_baseline: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    idle: tuple[str, ...] = ()
 
     @property
     def values(self) -> Iterator[tuple[str, object, str]]:
@@ -58,7 +61,7 @@ class Settings:
     @property
     def active(self) -> bool:
         """Whether the session judges anything."""
-        return bool(self.paths or self.named)
+        return bool(self.named or (self.paths and not self.picked))
 
 
 # where pytest looks for its settings, and what must stand there
@@ -70,6 +73,9 @@ _INI_FILES = {
     "setup.cfg": "[tool:pytest]",
 }
 _MAGIC = (b"\x7fELF", b"!<arch>\n", b"!<thin>\n")
+# options that say how to judge, and without anything to judge serve the marker and the fixture alone
+_HOW_TO_JUDGE = ("profile", "checks", "strict", "objects", "debug_roots", "baseline")
+_SPELLED = {"checks": "check", "debug_roots": "debug-root"}
 
 SETTINGS = pytest.StashKey[Settings]()
 
@@ -161,21 +167,21 @@ def _read(config: pytest.Config) -> Settings:
     paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
     if not paths:
         paths = [os.fspath(path) for path in config.getini("hardening_paths")]
-    named = {path: ids for path, ids in _arguments(config, here) if os.path.isfile(path) and _is_artifact(path)}
+    for path in config.getoption("hardening_paths"):
+        _require_no_id(here, path)
+    named = frozenset(path for path in _arguments(config, here) if os.path.isfile(path) and _is_artifact(path))
+    picked = any("::" in argument for argument in config.args)
+    judges = bool(named or (paths and not picked))
+    if not judges:
+        _require_nothing_to_write(config, picked=picked and bool(paths))
     report = config.getoption("hardening_report")
-    if report and not paths and not named:
-        raise pytest.UsageError("--hardening-report FILE needs --hardening PATH: nothing is judged without it")
-    if config.getoption("hardening_compare") and not paths and not named:
-        raise pytest.UsageError("--hardening-compare OLD needs --hardening NEW: nothing is judged without it")
-    if config.getoption("hardening_update_baseline") and not paths and not named:
-        raise pytest.UsageError("--hardening-update-baseline needs --hardening PATH: nothing is judged without it")
     folder = here
     if report is None:
         report, folder = config.getini("hardening_report"), str(config.rootpath)
     return Settings(
         paths=tuple(paths),
-        named=frozenset(named),
-        picked=any(named.values()),
+        named=named,
+        picked=picked,
         profile=_profile(config, here),
         checks=tuple(config.getoption("hardening_checks") or config.getini("hardening_checks")),
         report=os.path.join(folder, report) if report else None,
@@ -189,10 +195,38 @@ def _read(config: pytest.Config) -> Settings:
             "paths": _source(config, "hardening_paths", bool(paths)),
             "checks": _source(config, "hardening_checks", bool(config.getini("hardening_checks"))),
             "report": _source(config, "hardening_report", bool(report)),
-            "objects": _source(config, "hardening_objects", bool(config.getini("hardening_objects"))),
+            "objects": _source(config, "hardening_objects", bool(_switch(config, "hardening_objects"))),
             "debug_roots": _source(config, "hardening_debug_roots", bool(config.getini("hardening_debug_root"))),
         },
+        idle=() if judges else tuple(_given_in_vain(config)),
     )
+
+
+def _require_no_id(here: str, path: str) -> None:
+    file = path.partition("::")[0]
+    if file != path and not os.path.lexists(os.path.join(here, path)) and os.path.exists(os.path.join(here, file)):
+        folder = os.path.dirname(file) or "."
+        raise pytest.UsageError(
+            f"--hardening takes paths, not ids; to run one check: pytest --hardening {folder} {path}"
+        )
+
+
+def _require_nothing_to_write(config: pytest.Config, *, picked: bool) -> None:
+    """What a session that judges nothing was asked to write would be empty."""
+    why = "the ids among the arguments pick no file" if picked else "nothing is judged without it"
+    for name, usage in (
+        ("hardening_report", "--hardening-report FILE needs --hardening PATH"),
+        ("hardening_compare", "--hardening-compare OLD needs --hardening NEW"),
+        ("hardening_update_baseline", "--hardening-update-baseline needs --hardening PATH"),
+    ):
+        if config.getoption(name):
+            raise pytest.UsageError(f"{usage}: {why}")
+
+
+def _given_in_vain(config: pytest.Config) -> Iterator[str]:
+    for name in _HOW_TO_JUDGE:
+        if config.getoption(f"hardening_{name}"):
+            yield f"--hardening-{_SPELLED.get(name, name)}"
 
 
 def _compare(config: pytest.Config, here: str) -> str | None:
@@ -245,14 +279,10 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
                     )
 
 
-def _arguments(config: pytest.Config, here: str) -> Iterator[tuple[str, bool]]:
-    """The paths among pytest's own arguments, and whether any of a path's arguments picks a part of it."""
-    found: dict[str, bool] = {}
+def _arguments(config: pytest.Config, here: str) -> Iterator[str]:
+    """The paths among pytest's own arguments, those of ids too."""
     for argument in config.args:
-        path, picks, _ = argument.partition("::")
-        path = os.path.abspath(os.path.join(here, path))
-        found[path] = found.get(path, False) or bool(picks)
-    yield from found.items()
+        yield os.path.abspath(os.path.join(here, argument.partition("::")[0]))
 
 
 def _is_artifact(path: str) -> bool:
@@ -283,7 +313,7 @@ def _baseline(config: pytest.Config, here: str) -> Given:
 def _strict(config: pytest.Config) -> Given:
     if config.getoption("hardening_strict"):
         return Given("yes", COMMAND_LINE)
-    return Given("yes", _ini_name(config)) if config.getini("hardening_strict") else Given()
+    return Given("yes", _ini_name(config)) if _switch(config, "hardening_strict") else Given()
 
 
 def profile_in(folder: str, name: str) -> str:
@@ -292,6 +322,14 @@ def profile_in(folder: str, name: str) -> str:
     return os.path.join(folder, name) if is_file else name
 
 
+def _switch(config: pytest.Config, name: str) -> object:
+    """A yes or no of the ini file."""
+    try:
+        return config.getini(name)
+    except (ValueError, pytest.UsageError) as error:  # pytest's own does not say of which setting
+        raise pytest.UsageError(f"{name} in {_ini_name(config)}: {error}") from None
+
+
 def _flag(config: pytest.Config, name: str) -> object:
     given = config.getoption(name)
-    return config.getini(name) if given is None else given
+    return _switch(config, name) if given is None else given

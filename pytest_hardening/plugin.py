@@ -39,13 +39,21 @@ def pytest_configure(config: pytest.Config) -> None:
         take_additions(config)
     except PolicyError as error:
         raise pytest.UsageError(f"hardening: {error}") from None
-    if not settings_of(config).active:
+    settings = settings_of(config)
+    if not settings.active and not settings.idle:
         return
-    from .gate import GATE, Gate
+    from .gate import GATE, Gate, policy_of
+
+    if not settings.active:
+        try:
+            policy_of(config)
+        except PolicyError as error:
+            raise pytest.UsageError(f"hardening: {error}") from None
+        return
 
     try:
         config.stash[GATE] = Gate(config)
-        if settings_of(config).compare is not None:
+        if settings.compare is not None:
             from .comparison import COMPARING, Comparing
 
             config.stash[COMPARING] = Comparing(config)
@@ -83,16 +91,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = settings_of(config)
     if not settings.active:
+        if settings.picked and settings.paths:
+            option = "--hardening" if config.getoption("hardening_paths") else "hardening_paths"
+            return f"hardening: the paths of {option} are not judged: the ids among the arguments say what runs"
+        if settings.idle:
+            return (
+                f"hardening: nothing is judged: no --hardening PATH ({', '.join(settings.idle)} here for the marker "
+                "and the fixture alone)"
+            )
         return None
     from .gate import GATE
 
-    gate = config.stash[GATE]
-    profile, file = gate.profile, gate.policy.file
-    source = f"policy {file}, " if file else ""
-    strict = ", strict" if gate.policy.is_strict else ""
-    return (
-        f"hardening: {source}profile {profile.name} ({len(profile.checks)} checks{strict}): {', '.join(profile.checks)}"
-    )
+    return f"hardening: {config.stash[GATE].title}"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -151,10 +161,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     if report.when != "call" or not report.skipped:
         return None
-    decision = dict(report.user_properties).get("hardening_decision")
-    if decision == "undecided":
+    properties = dict(report.user_properties)
+    decision = properties.get(
+        "hardening_decision", properties.get("hardening_outcome")
+    )  # of a comparison there is none
+    if decision in ("undecided", "unknown"):
         return "unknown", "?", ("UNKNOWN", {"yellow": True})
-    if decision in ("skipped", "ignored"):
+    if decision in ("skipped", "ignored", "not-applicable"):
         return "not applicable", "-", ("N/A", {"yellow": False})
     return None
 
@@ -177,6 +190,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    why_needless = ""
     marker = item.get_closest_marker("hardening")
     artifact: Artifact | None = getattr(item, "funcargs", {}).get("artifact")
     if marker is not None and isinstance(item, pytest.Function):
@@ -185,5 +199,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         if artifact is None:  # the methods of unittest.TestCase take no fixtures
             pytest.fail(NO_ARTIFACT, pytrace=False)
         if marker.kwargs.get("profile") is not None or marker.kwargs.get("checks") is not None:
-            require(marker, artifact, item.config)
-    return (yield)
+            why_needless = require(marker, artifact, item.config)
+    result = yield
+    if why_needless:  # after the body, which may ask for something else
+        pytest.skip(why_needless)
+    return result

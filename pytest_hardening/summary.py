@@ -25,7 +25,7 @@ _MOST_LINES = 10
 _COUNTED = {
     "pass": "ok",
     "fail": "failed",
-    "error": "not readable",
+    "error": "could not be judged",
     "unknown": "unknown (?)",
     "waived": "waived",
     "known": "in the baseline",
@@ -42,6 +42,7 @@ class Gatherer:
         self._left_out: dict[str, int] = {}
         self._report_error = ""
         self._reporter_errors: list[str] = []
+        self._judged_nothing = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
@@ -79,6 +80,9 @@ class Gatherer:
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
         if self._config.option.collectonly:
             return
+        self._judged_nothing = self._is_all_needless() and self._config.stash[GATE].settings.compare is None
+        if self._judged_nothing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_report(session)
         self._reporter_errors = report_to_plugins(self._config, tuple(self._entries.values()))
         if self._reporter_errors:
@@ -115,17 +119,38 @@ class Gatherer:
                 terminalreporter.write_line(line)
         for path, reason in sorted(self._unjudged.items()):
             terminalreporter.write_line(f"- {path}: {reason}")
+        if self._judged_nothing:
+            for line in _first(self._needless(), everything=verbose):
+                terminalreporter.write_line(line)
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
         counts = ", ".join(f"{outcomes.count(key)} {word}" for key, word in _COUNTED.items() if outcomes.count(key))
+        counts = counts or "no check applies"
         terminalreporter.write_line(f"{len(rows)} {'artifact' if len(rows) == 1 else 'artifacts'}: {counts}")
         if self._left_out:
             terminalreporter.write_line(f"left out: {counted(self._left_out)}")
+        if self._judged_nothing:
+            checks = ", ".join(gate.policy.checks)
+            told = f"nothing was judged: no required check applies to any file that was given ({checks})"
+            terminalreporter.write_line(told, red=True)
         if self._report_error:
             terminalreporter.write_line(self._report_error, red=True)
         elif gate.settings.report is not None:
             terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
         for error in self._reporter_errors:
             terminalreporter.write_line(error, red=True)
+
+    def _is_all_needless(self) -> bool:
+        """Whether there are verdicts, and every one is that the check does not apply: then nothing could fail."""
+        if any(entry["error"] for entry in self._entries.values()):
+            return False
+        outcomes = {verdict["outcome"] for _, verdict in self._verdicts()}
+        return outcomes == {"not-applicable"}
+
+    def _needless(self) -> Iterator[str]:
+        """Why checks do not apply, besides those that are not demanded."""
+        for path, verdict in self._verdicts():
+            if not verdict["summary"].startswith(NOT_DEMANDED):
+                yield f"- {path}: {verdict['check']}: {verdict['summary']}"
 
     def _unknown(self) -> Iterator[str]:
         """Why what is unknown is unknown: no failure message tells it."""
@@ -159,7 +184,7 @@ class Gatherer:
 
 def _cell(verdict: Mapping[str, Any]) -> str:
     """What the table shows of a verdict: its outcome, or what the policy makes of it."""
-    decision = verdict["decision"]
+    decision = verdict.get("decision")  # a verdict that is compared has none
     if decision in ("waived", "known"):
         return str(decision)
     return "not-applicable" if decision == "ignored" else str(verdict["outcome"])

@@ -71,7 +71,8 @@ def test_passes_and_fails(sample_project: SampleProject, name: str, break_: str,
     failed = inspect(sample_project(break_) / product, [verdict.check]).verdict(verdict.check)
     first, *rest = str(caught.value).splitlines()
     assert first == f"{sample_project(break_) / product}: {failed.summary}"
-    assert rest[-1] == f"  fix: {failed.remedy}" != "  fix: "
+    assert rest[-2:] == [f"  fix: {failed.remedy}", f"  why: python -m pytest_hardening explain {failed.check}"]
+    assert failed.remedy
     assert all(str(evidence) in str(caught.value) for evidence in failed.evidence)
 
 
@@ -189,8 +190,13 @@ def test_hardened_with_own_profile_and_wrong_names(sample_project: SampleProject
 
 
 def test_hardened_treats_unknown_as_told(unknown: Path) -> None:
-    with pytest.raises(NotHardened, match="not hardened as recommended requires: pic"):
+    cure = 'accept it with unknown="ignore"'
+    with pytest.raises(NotHardened, match=rf"lto\.a: pic is unknown: 1 of 1 .*; {cure}\n"):
         assert_hardened(unknown, checks=["pic"])
+    with pytest.raises(NotHardened, match=rf"lto\.a: unknown: pic, nx-stack; {cure}\n"):
+        assert_hardened(unknown, checks=["pic", "nx-stack"])
+    with pytest.raises(NotHardened, match=rf"lto\.a: not hardened: lto-bytecode; unknown: pic; {cure}\n"):
+        assert_hardened(unknown, checks=["pic", "lto-bytecode"])
     assert assert_hardened(unknown, checks=["pic"], unknown="ignore").verdict("pic").outcome is Outcome.UNKNOWN
 
 

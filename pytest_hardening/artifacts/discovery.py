@@ -15,7 +15,10 @@ from ..model import Artifact
 from .archive import MAGIC, MAGIC_THIN
 from .names import display
 
-__all__ = ["Discovery", "artifact_at", "counted", "discover"]
+__all__ = ["MISSING", "Discovery", "artifact_at", "counted", "discover"]
+
+#: Reasons of paths that lead nowhere.
+MISSING = (_ABSENT, _UNMATCHED) = ("does not exist", "matches no file")
 
 _LIBRARY_NAME = re.compile(r"\.(so(\.[\w.]+)?|a|ko)$")
 _OBJECT_NAME = re.compile(r"\.(o|lo|obj)$")
@@ -23,6 +26,7 @@ _PROBE_NAME = re.compile(r"^(a\.out|conftest(\..*)?|cmTC_\w+|CMakeDetermineCompi
 _PROBE_FOLDERS = frozenset({"CMakeTmp", "CMakeScratch", "CompilerIdC", "CompilerIdCXX", "CompilerIdASM"})
 _BUILD_MARKS = ("CMakeCache.txt", "build.ninja", "meson-info", "config.status", ".ninja_log")
 _ET_REL, _ET_CORE = 1, 4
+_OBJECTS = "objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,9 @@ class Discovery:
     left_out: dict[str, int]
 
 
-def discover(paths: Iterable[str], *, objects: bool = False, base: str | None = None) -> Discovery:
+def discover(
+    paths: Iterable[str], *, objects: bool = False, base: str | None = None, objects_option: str = ""
+) -> Discovery:
     """All artifacts that `paths` lead to.
 
     Files that are named are always artifacts, whatever they hold. In folders linked ELF files and static archives
@@ -56,8 +62,9 @@ def discover(paths: Iterable[str], *, objects: bool = False, base: str | None = 
         names that begin with a dot match too.
     objects: also collect relocatable objects found in folders.
     base: the folder that display names are relative to; default the current one.
+    objects_option: what the user has to write for `objects`, to be named where nothing but objects is found.
     """
-    walk = _Walk(objects, os.path.realpath(base or os.getcwd()))
+    walk = _Walk(objects, os.path.realpath(base or os.getcwd()), objects_option)
     for path in paths:
         walk.add(path)
     ordered = sorted(walk.found.values(), key=lambda artifact: artifact.display)
@@ -71,9 +78,10 @@ def artifact_at(path: str, base: str | None = None) -> Artifact:
 
 
 class _Walk:
-    def __init__(self, objects: bool, base: str) -> None:
+    def __init__(self, objects: bool, base: str, objects_option: str = "") -> None:
         self._objects = objects
         self._base = base
+        self._objects_option = objects_option
         self._roots: dict[str, str | None] = {}
         self.found: dict[tuple[int, int] | str, Artifact] = {}
         self.problems: list[tuple[str, str]] = []
@@ -86,12 +94,12 @@ class _Walk:
         elif glob.has_magic(path):
             self._add_matches(path)
         else:
-            self._problem(path, "does not exist")
+            self._problem(path, _ABSENT)
 
     def _add_matches(self, pattern: str) -> None:
         matches = _outer(_matches(os.path.abspath(pattern)))
         if not matches:
-            self._problem(pattern, "matches no file")
+            self._problem(pattern, _UNMATCHED)
         elif os.path.basename(pattern) in ("*", "**"):
             self._add_found(pattern, (file for match in matches for file in self._files(match)), "matches no")
         else:
@@ -105,11 +113,15 @@ class _Walk:
             self.artifact(path)
 
     def _add_found(self, path: str, files: Iterator[str], without: str) -> None:
+        before = len(self.problems)
         reasons = Counter(self._consider(file) for file in files)
-        if not reasons.pop(None, 0):
-            out = {reason: number for reason, number in reasons.items() if reason}
-            hint = f"; left out: {counted(out)}" if out else ""
-            self._problem(path, f"{without} linked ELF files or static archives{hint}")
+        if reasons.pop(None, 0) or len(self.problems) > before:  # what could not be listed may hold anything
+            return
+        out = {reason: number for reason, number in reasons.items() if reason}
+        hint = f"; left out: {counted(out)}" if out else ""
+        if _OBJECTS in out and self._objects_option:
+            hint += f" (judge objects with {self._objects_option})"
+        self._problem(path, f"{without} linked ELF files or static archives{hint}")
 
     def _problem(self, path: str, reason: str) -> None:
         self.problems.append((display(os.path.abspath(path), self._base), reason))
@@ -175,7 +187,7 @@ class _Walk:
         if is_elf:
             kind = int.from_bytes(head[16:18], "big" if head[5:6] == b"\x02" else "little")
             if kind == _ET_REL and not path.endswith(".ko"):
-                return None if self._objects else "objects"
+                return None if self._objects else _OBJECTS
             return "core dumps" if kind == _ET_CORE else None
         if head.startswith((MAGIC, MAGIC_THIN)):
             if len(head) == len(MAGIC):  # glibc installs such for libraries that it took into libc.a

@@ -80,6 +80,10 @@ class Check(ABC):
         """Why the check does not apply to a file of one of its kinds; empty when it does."""
         return ""
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether with these parameters no file is ever judged, so that the check could never fail."""
+        return False
+
     @abstractmethod
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         """The verdict on a file that the check applies to, from facts that hold all that `needs` asked for."""

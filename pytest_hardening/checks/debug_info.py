@@ -60,6 +60,9 @@ class DebugInfo(Check):
         "expect": Parameter("anything", ("anything", *_WHAT), "where symbols and debug information must be")
     }
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        return bool(parameters["expect"] == "anything")
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return frozenset({Need.UNITS}) if parameters["expect"] == "present" and _debug(facts) else frozenset()
 

@@ -66,6 +66,9 @@ class ExportedSymbols(Check):
         "allow": Parameter((), (), 'glob patterns of the symbols that may be exported, such as "kms_*"')
     }
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        return not parameters["allow"]
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return frozenset({Need.EXPORTS}) if parameters["allow"] else frozenset()
 

@@ -71,6 +71,9 @@ class ForbiddenImports(Check):
         "forbid": Parameter(tuple(_DANGEROUS), (), 'functions that must not be used, such as "system" or "str*cpy"')
     }
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        return not parameters["forbid"]
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if facts.bytecode or not parameters["forbid"]:
             return frozenset()

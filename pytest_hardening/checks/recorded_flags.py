@@ -88,6 +88,9 @@ class RecordedFlags(RecordedCheck):
                     raise PolicyError(f"{self.name}.{name} = {flag!r}: expected one option in one word")
         return settings
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        return not any(parameters.values())
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         return super().needs(facts, parameters) if any(parameters.values()) else frozenset()
 

@@ -77,6 +77,9 @@ class SoftwareCfi(RecordedCheck):
                 raise PolicyError(f"{self.name}.require = {scheme!r}: expected some of {', '.join(_KNOWN)}")
         return settings
 
+    def asks_nothing(self, parameters: Mapping[str, Any]) -> bool:
+        return not parameters["require"]
+
     def needs(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> frozenset[Need]:
         if not _required(facts, parameters):
             return frozenset()

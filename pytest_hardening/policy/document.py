@@ -35,6 +35,7 @@ from .fields import (
     mistake,
     mistake_of_section,
     nearest,
+    spelled,
 )
 from .library import built_in_profiles, is_file_name, profile_names, profile_text
 from .waiver import Waiver
@@ -80,6 +81,8 @@ def _read_checks(value: object) -> dict[str, Asked | None]:
             read[name] = None
         elif isinstance(given, dict):
             read[name] = _read_check(name, given, mistakes)
+        elif given is True:
+            mistakes.add(name, text=f"true: write {name} = {{}} to require it, {name} = false to drop it")
         else:
             mistakes.add(name, text=f"expected a table of parameters, or false; not {given!r}")
     mistakes.report()
@@ -92,7 +95,7 @@ def _read_check(name: str, given: Mapping[str, Any], mistakes: _Mistakes) -> Ask
     for key, value in given.items():
         if key == "unknown":
             if value not in _UNKNOWN:
-                mistakes.add(name, key, text=f"expected one of {_quoted(_UNKNOWN)}, not {value!r}")
+                mistakes.add(name, key, text=f"expected one of {_quoted(_UNKNOWN)}, not {spelled(value)}")
         elif key not in check.parameters:
             hint = nearest(key, (*check.parameters, "unknown"))
             mistakes.add(name, key, text=f"unknown parameter {key!r}{hint}")
@@ -106,7 +109,7 @@ def _read_check(name: str, given: Mapping[str, Any], mistakes: _Mistakes) -> Ask
 
 def _words(text: str, check: str, key: str, value: object) -> str:
     expected = text.removeprefix(f"{check}.{key} = {value!r}: ")
-    return text if expected == text else f"{expected}, not {value!r}"
+    return text if expected == text else f"{expected}, not {spelled(value)}"
 
 
 def _quoted(values: tuple[object, ...]) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "mistake",
     "mistake_of_section",
     "nearest",
+    "spelled",
 ]
 
 _KINDS = tuple(kind.value for kind in Kind if kind is not Kind.NOT_ELF)
@@ -56,6 +57,11 @@ def nearest(name: object, known: Iterable[str]) -> str:
     known = tuple(known)
     near = difflib.get_close_matches(name, known, 1) if isinstance(name, str) else []
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+
+
+def spelled(value: object) -> str:
+    """A value as TOML spells it: not as Python does, where `true` would be `True`."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 class _Known:

@@ -75,9 +75,21 @@ class Policy:
     @cached_property
     def checks(self) -> tuple[str, ...]:
         """The names of all checks that any artifact may need, in the order in which they are shown."""
-        rules = range(len(self.document.artifact))
-        named = {name for numbers in ((), *((number,) for number in rules)) for name in self._of(numbers).checks}
+        named = {name for profile in self._every for name in profile.checks}
         return tuple(name for name in check_names() if name in named)
+
+    @property
+    def why_idle(self) -> str:
+        """Why nothing could ever fail; empty where something can."""
+        reasons = [profile.why_idle for profile in self._every]
+        return reasons[0] if all(reasons) else ""
+
+    @property
+    def _every(self) -> Iterator[Profile]:
+        """The profile of artifacts that no rule matches, and those of what one rule matches."""
+        yield self._of(())
+        for number in range(len(self.document.artifact)):
+            yield self._of((number,))
 
     def for_artifact(self, name: str, kind: Kind) -> Profile:
         """What is required of one artifact.
@@ -162,8 +174,8 @@ def load_policy(
     given = profile or Given()
     named = given if given.value else Given(DEFAULT_PROFILE, given.source)
     policy = Policy(file, folder, document, named, strict or Given(), only)
-    if not policy.checks:
-        raise PolicyError(f"{file}: requires no check, so it could never fail")
+    if policy.why_idle:
+        raise PolicyError(f"{file or '--hardening-check'}: {policy.why_idle}")
     return policy
 
 

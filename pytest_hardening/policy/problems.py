@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import PolicyError
-from .fields import Section, nearest
+from .fields import Section, nearest, spelled
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -103,9 +103,9 @@ def _text(model: type[BaseModel], kind: str, location: _Location, context: Mappi
     if kind == "extra_forbidden":
         return f"unknown key {location[-1]!r}{nearest(location[-1], _keys(model, location[:-1]))}"
     if kind == "literal_error":
-        return f"expected one of {context['expected'].replace(' or ', ', ')}, not {detail['input']!r}"
+        return f"expected one of {context['expected'].replace(' or ', ', ')}, not {spelled(detail['input'])}"
     text = _WORDS.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
-    return text if kind == "missing" or text.startswith("an empty") else f"{text}, not {detail['input']!r}"
+    return text if kind == "missing" or text.startswith("an empty") else f"{text}, not {spelled(detail['input'])}"
 
 
 def _keys(model: type[BaseModel], location: _Location) -> tuple[str, ...]:

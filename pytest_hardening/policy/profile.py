@@ -74,6 +74,23 @@ class Profile:
         }
 
     @property
+    def why_idle(self) -> str:
+        """Why nothing could ever fail; empty where something can."""
+        asked = [*self.checks.items()]
+        for _, when in self.rules:
+            asked += [
+                (name, get_check(name).settings({**self.checks[name], **change.parameters}))
+                for name, change in when.checks.items()
+                if change is not None and name in self.checks
+            ]
+        if not asked:
+            return "requires no check, so it could never fail"
+        if not all(get_check(name).asks_nothing(parameters) for name, parameters in asked):
+            return ""
+        needed = (f"{name} ({' or '.join(get_check(name).parameters)})" for name in self.checks)
+        return f"could never fail: say what {' and '.join(needed)} shall ask for"
+
+    @property
     def unknown(self) -> OnUnknown:
         """What unknown does where nothing is said of a check."""
         return _general(self.layers)[1]
@@ -200,8 +217,8 @@ def load_profile(name: str, folder: str | None = None) -> Profile:
     layers: dict[str, Layer] = {}
     where, description = _load(name, os.getcwd() if folder is None else folder, (), layers)
     profile = Profile(where, description, tuple(layers.values()))
-    if not profile.checks:
-        raise PolicyError(f"profile {where}: requires no check, so it could never fail")
+    if profile.why_idle:
+        raise PolicyError(f"profile {where}: {profile.why_idle}")
     return profile
 
 

@@ -11,7 +11,7 @@ from .given import COMMAND_LINE, Given
 from .policy import Policy
 from .profile import Layer, Profile
 
-__all__ = ["shown_policy"]
+__all__ = ["shown_policy", "shown_profile"]
 
 _WIDTH = 48
 
@@ -33,9 +33,7 @@ def shown_policy(
     yield ""
     yield "[checks]"
     yield from _checks(policy.profile)
-    for layer, when in policy.profile.rules:
-        given = when.model_dump(exclude={"checks"}, exclude_none=True)
-        yield from _table("when", given, when.checks, layer.source)
+    yield from _conditions(policy.profile)
     for number, rule in enumerate(policy.document.artifact):
         given = rule.model_dump(include={"path", "kind", "profile", "unknown"}, exclude_none=True)
         yield from _table("artifact", given, rule.checks, f"{policy.file}, artifact[{number}]")
@@ -44,6 +42,22 @@ def shown_policy(
     for number, waiver in enumerate(policy.waivers):
         given = waiver.model_dump(exclude_defaults=True)
         yield from _table("waiver", given, {}, f"{policy.file}, waiver[{number}]")
+
+
+def shown_profile(profile: Profile) -> Iterator[str]:
+    """The lines of one profile: what it requires, and which of those that it extends says so."""
+    yield f"# {profile.name}: {profile.description}" if profile.description else f"# {profile.name}"
+    yield f"unknown = {_value(profile.unknown)}"
+    yield ""
+    yield "[checks]"
+    yield from _checks(profile)
+    yield from _conditions(profile)
+
+
+def _conditions(profile: Profile) -> Iterator[str]:
+    for layer, when in profile.rules:
+        given = when.model_dump(exclude={"checks"}, exclude_none=True)
+        yield from _table("when", given, when.checks, layer.source)
 
 
 def _general(policy: Policy, baseline: Given) -> Iterator[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..checks.base import Check
 from ..checks.registry import check_names, get_check
 
 __all__ = ["manual_page", "markdown"]
 
 
-def manual_page(check: Check) -> str:
-    """The page as plain text: name, docstring, parameters."""
-    return f"{check.name}\n{'=' * len(check.name)}\n\n{check.manual()}\n{_parameters(check, 'Parameter')}"
+def manual_page(check: Check, required_by: Iterable[str] = ()) -> str:
+    """The page as plain text: name, docstring, parameters, the profiles that require it."""
+    page = f"{check.name}\n{'=' * len(check.name)}\n\n{check.manual()}\n{_parameters(check, 'Parameter')}"
+    return f"{page}\nRequired by: {', '.join(required_by) or 'no built-in profile'}\n"
 
 
 def markdown() -> str:

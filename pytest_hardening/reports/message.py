@@ -8,19 +8,26 @@ from ..model import Outcome, Verdict
 
 __all__ = ["culprits_of", "message", "with_fix"]
 
+_WHY = "python -m pytest_hardening explain"
+
 _SHOWN_CULPRITS = 8
 
 
-def message(name: str, verdict: Verdict, notes: Iterable[str] = (), new: Sequence[str] = ()) -> str:
-    """Several lines: the first stands alone, then evidence, culprits and the fix.
+def message(
+    name: str, verdict: Verdict, notes: Iterable[str] = (), new: Sequence[str] = (), strictness: str = ""
+) -> str:
+    """Several lines: the first stands alone, then evidence, culprits, the fix, and where to read why it matters.
 
     Parameters
     ----------
     name: the artifact's display name.
     notes: what else there is to say, a line each, such as that a waiver has expired.
     new: the culprits that are neither waived nor known, where others are; only these are named then.
+    strictness: what makes unknown a failure, where that should be said.
     """
-    unknown = "unknown: " if verdict.outcome is Outcome.UNKNOWN else ""
+    unknown = ""
+    if verdict.outcome is Outcome.UNKNOWN:
+        unknown = f"unknown, which {strictness} counts as a failure: " if strictness else "unknown: "
     if new:
         lines = [f"{name}: {verdict.check}: {_few(new)} besides what is accepted"]
     else:
@@ -32,6 +39,7 @@ def message(name: str, verdict: Verdict, notes: Iterable[str] = (), new: Sequenc
             lines.append(f"  {culprits_of(verdict)}")
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
+    lines.append(f"  why: {_WHY} {verdict.check}")
     return "\n".join(lines)
 
 

@@ -197,6 +197,21 @@ def test_deep_folders(deep: str, pattern: str) -> None:
         assert reason == "cannot be listed: File name too long"
 
 
+def test_what_cannot_be_listed_is_one_problem(deep: str) -> None:
+    os.unlink(deep + "/d" * 1500 + "/deep.so")
+    ((_, reason),) = discover([deep]).problems
+    assert reason == "cannot be listed: File name too long"
+
+
+def test_hint_for_a_folder_of_objects(tree: Path) -> None:
+    ((_, reason),) = discover(["obj"], objects_option="--objects").problems
+    assert reason.endswith("left out: core dumps (1), objects (2) (judge objects with --objects)")
+    (tree / "dumps").mkdir()
+    (tree / "obj/core").rename(tree / "dumps/core")
+    ((_, reason),) = discover(["dumps"], objects_option="--objects").problems
+    assert reason.endswith("left out: core dumps (1)")
+
+
 PROBES = [
     "CMakeFiles/a.out",
     "CMakeFiles/3.25.1/CompilerIdC/a.out",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.fixtures import CompileC, SampleProject
 from pytest_hardening.model import Kind
+from pytest_hardening.policy.profile import built_in_profiles, load_profile
 
 COMMAND = [sys.executable, "-m", "pytest_hardening"]
 
@@ -162,7 +164,8 @@ def test_errors_are_listed_and_the_others_judged(good: Path, tmp_path: Path) -> 
     ("words", "message"),
     [
         (("inspect", "x", "--check", "relo"), "error: unknown check 'relo'; did you mean 'relro'?"),
-        (("explain", "relo"), "error: unknown check 'relo'; did you mean 'relro'?"),
+        (("explain", "relo"), "error: unknown check or profile 'relo'; did you mean 'relro'?"),
+        (("explain", "kms-6.8"), "error: unknown check or profile 'kms-6.8'; did you mean 'kms-6.7'?"),
         (("inspect",), "python -m pytest_hardening inspect: error: the following arguments are required: PATH"),
         ((), "python -m pytest_hardening: error: the following arguments are required: COMMAND"),
     ],
@@ -182,6 +185,24 @@ def test_explain(good: Path) -> None:
     assert page.startswith("relro\n=====\n\n")
     assert get_check("relro").manual() in page
     assert "\nParameter level (one of partial, full), default full: " in page
+    *_, last = page.splitlines()
+    assert last.startswith("Required by: ")
+    assert {"kms-6.6", "recommended"} <= set(last.removeprefix("Required by: ").split(", "))
+    demanded = {check for name in built_in_profiles() for check in load_profile(name).checks}
+    for name in [name for name in check_names() if name not in demanded][:1]:
+        assert run("explain", name).stdout.endswith("\nRequired by: no built-in profile\n")
+
+
+def test_explain_a_profile(tmp_path: Path) -> None:
+    for name in built_in_profiles():
+        lines = run("explain", name).stdout.splitlines()
+        profile = load_profile(name)
+        assert lines[0] == f"# {name}: {profile.description}"
+        keys = [line.removeprefix("checks.").split()[0] for line in lines if " = " in line]
+        assert set(profile.checks) <= {key.partition(".")[0] for key in keys}
+    assert re.search(r'^relro\.level = "full" +# profile kms-6\.7$', run("explain", "kms-6.7").stdout, re.MULTILINE)
+    (tmp_path / "own.toml").write_text("[checks]\nfortify = { level = 3 }")
+    assert re.search(r"^fortify\.level = 3 +# profile ", run("explain", tmp_path / "own.toml").stdout, re.MULTILINE)
 
 
 def test_help_tells_the_exit_status() -> None:

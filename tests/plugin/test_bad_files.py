@@ -130,18 +130,15 @@ def test_met_in_a_folder(bad: User, workers: tuple[str, ...]) -> None:
     assert run.result.ret == pytest.ExitCode.TESTS_FAILED
     run.result.stdout.fnmatch_lines(["left out: linker scripts (1), objects (10)"])
     for name in BAD:
-        run.result.stdout.fnmatch_lines([f"out/bad/{name}*ERROR", f"FAILED out/bad/{name}::* - out/bad/{name}: *"])
+        run.result.stdout.fnmatch_lines([f"out/bad/{name}*ERROR", f"FAILED out/bad/{name}::artifact - *"])
     assert "Traceback" not in str(run.result.stdout) + str(run.result.stderr)
     assert "INTERNALERROR" not in str(run.result.stdout)
 
 
 def test_a_bad_file_is_one_item(bad: User) -> None:
     failed = [line for line in bad.pytest("--hardening", "out/bad").outlines if line.startswith("FAILED")]
-    # only what is in an archive's members shows when they are judged
-    later = ("text.a", "thin.a")
     ids = [line.split()[1].removeprefix("out/bad/") for line in failed]
-    assert {name for name in ids if not name.startswith(later)} == {f"{name}::artifact" for name in {*BAD} - {*later}}
-    assert len(ids) == len(set(ids)) == len(BAD) + 2 * (5 - 1)
+    assert sorted(ids) == sorted(f"{name}::artifact" for name in BAD)
 
 
 def test_named(bad: User) -> None:
@@ -243,7 +240,7 @@ def test_file_that_vanishes_after_collection(user: User, workers: tuple[str, ...
         "out/plugin.so::bind-now",
     }
     assert run.result.ret == pytest.ExitCode.TESTS_FAILED
-    run.result.stdout.fnmatch_lines(["FAILED out/PROGRAM::bind-now - out/PROGRAM: does not exist"])
+    run.result.stdout.fnmatch_lines(["FAILED out/PROGRAM::bind-now - does not exist"])
     assert "INTERNALERROR" not in str(run.result.stdout)
 
 
@@ -317,4 +314,4 @@ def test_file_that_one_worker_could_read_and_the_other_not(user: User) -> None:
     run = user.run("--hardening", "out/PROGRAM")
     assert run.errors == {"out/PROGRAM": "does not exist"}
     assert run.verdicts == {}
-    run.result.stdout.fnmatch_lines(["out/PROGRAM  ERROR", "1 artifact: 1 not readable"])
+    run.result.stdout.fnmatch_lines(["out/PROGRAM  ERROR", "1 artifact: 1 could not be judged"])

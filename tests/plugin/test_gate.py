@@ -16,6 +16,7 @@ from pytest_hardening.model import Verdict
 if TYPE_CHECKING:
     from tests.plugin.conftest import User
 
+WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
 LINKED = ["HOST", "PROGRAM", "libSHARED.so", "plugin.so"]
 ARCHIVES = ["AB.a", "EF.a"]
 FOR_ALL = ["nx-stack", "rwx-segments", "stack-protector", "fortify"]
@@ -62,7 +63,9 @@ def test_lost_mitigation_is_red(user: User, break_: str, files: list[str], check
     expected |= {f"broken/{name}::relro" for name in files} if break_ == "bind-now" else set()
     assert run.having("fail") == expected
     assert run.result.ret == pytest.ExitCode.TESTS_FAILED
-    run.result.stdout.fnmatch_lines_random([f"FAILED {name} - {name.partition('::')[0]}: *" for name in expected])
+    failed = [line for line in run.result.outlines if line.startswith("FAILED ")]
+    assert {line.split(" - ")[0].removeprefix("FAILED ") for line in failed} == expected
+    assert all(" - broken/" not in line for line in failed)  # the id names the file already
 
 
 def test_one_object_of_an_archive_names_the_culprit(user: User) -> None:
@@ -93,14 +96,51 @@ def test_failure_says_evidence_and_fix_without_a_traceback(user: User) -> None:
             "broken/PROGRAM: not bound at start-up*",
             "  dynamic section: *",
             "  fix: link with -Wl,-z,now",
+            "  why: python -m pytest_hardening explain bind-now",
             "*= hardening: recommended =*",
             "artifact        bind-now",
             "broken/PROGRAM  FAIL",
             "1 artifact: 1 failed",
-            "FAILED broken/PROGRAM::bind-now - broken/PROGRAM: not bound at start-up*",
+            "FAILED broken/PROGRAM::bind-now - not bound at start-up*",
         ]
     )
     result.stdout.no_fnmatch_line("*pytest_hardening/*")
+
+
+def test_tb_line_is_one_line(user: User) -> None:
+    user.build("broken", "bind-now")
+    result = user.pytest("--hardening", "broken/PROGRAM", "--hardening-check", "bind-now", "--tb=line")
+    result.stdout.fnmatch_lines(["broken/PROGRAM:0: not bound at start-up: *"])
+    assert str(result.stdout).count("not bound at start-up") == 2  # there, and in the short summary
+    result.stdout.no_fnmatch_line("  fix: *")
+
+
+def test_header_of_some_checks_names_no_profile_that_may_not_require_them(user: User) -> None:
+    user.build()
+    words = ["--hardening", "build/PROGRAM", "--hardening-check", "build-id"]
+    user.pytest(*words).stdout.fnmatch_lines(["hardening: 1 check: build-id"])
+    chosen = user.pytest(*words, "--hardening-check", "pie", "--hardening-profile", "kms-6.7", "--hardening-strict")
+    chosen.stdout.fnmatch_lines(["hardening: profile kms-6.7, 2 checks, strict: pie, build-id"])
+
+
+@WORKERS
+def test_a_run_in_which_no_check_applied_is_red(user: User, workers: tuple[str, ...]) -> None:
+    """Only the sections say that no function needs stack-clash protection: at collection nobody knows."""
+    user.build()
+    words = ["--hardening-check", "glibcxx-assertions", *workers]
+    run = user.run("--hardening", "build/libSHARED.so", *words, subprocess=True)
+    assert run.verdicts == {"build/libSHARED.so::glibcxx-assertions": "not-applicable"}
+    assert run.result.ret == pytest.ExitCode.TESTS_FAILED
+    run.result.stdout.fnmatch_lines(
+        [
+            "- build/libSHARED.so: glibcxx-assertions: *",
+            "1 artifact: no check applies",
+            "nothing was judged: no required check applies to any file that was given (glibcxx-assertions)",
+        ]
+    )
+    among_others = user.run("--hardening", "build/libSHARED.so", *words, "--hardening-check", "pic", subprocess=True)
+    assert among_others.result.ret == pytest.ExitCode.OK
+    among_others.result.stdout.no_fnmatch_line("nothing was judged*")
 
 
 def test_header_names_the_profile(user: User) -> None:
@@ -189,7 +229,11 @@ def test_probes_of_build_systems_are_counted(user: User) -> None:
         ("*.so", "matches no file"),
         ("empty", "a folder without linked ELF files or static archives"),
         ("empty/**", "matches no linked ELF files or static archives"),
-        ("objects", "a folder without linked ELF files or static archives; left out: objects (1)"),
+        (
+            "objects",
+            "a folder without linked ELF files or static archives; left out: objects (1) "
+            "(judge objects with --hardening-objects)",
+        ),
     ],
 )
 def test_nothing_matched_is_never_green(user: User, path: str, reason: str) -> None:
@@ -203,6 +247,17 @@ def test_nothing_matched_is_never_green(user: User, path: str, reason: str) -> N
     assert run.having("pass") == {"build/PROGRAM::pie", "build/HOST::pie"}
     assert run.result.ret == pytest.ExitCode.TESTS_FAILED
     assert user.pytest("--hardening", path).ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_path_that_leads_nowhere_says_where_it_was_looked_for(user: User) -> None:
+    user.pytester.makeini("[pytest]\nhardening_paths = *.so")
+    result = user.pytest("--hardening", "buidl", "--hardening", "/nowhere/buidl")
+    result.stdout.fnmatch_lines([f"buidl: does not exist below {user.path}"])
+    result.stdout.fnmatch_lines(["/nowhere/buidl: does not exist"])
+    result.stdout.fnmatch_lines(["2 artifacts: 2 could not be judged"])
+    run = user.run()
+    run.result.stdout.fnmatch_lines([f"[*].so: matches no file below {user.path} (hardening_paths in tox.ini)"])
+    assert run.errors == {"*.so": "matches no file"}  # the report is the same on every machine
 
 
 def test_files_without_a_required_check_are_never_green(user: User) -> None:
@@ -275,7 +330,12 @@ def test_unknown_is_shown_and_fails_only_when_strict(user: User, bitcode_archive
     strict = user.run(*arguments, "--hardening-strict")
     assert strict.verdicts == run.verdicts
     assert strict.result.ret == pytest.ExitCode.TESTS_FAILED
-    strict.result.stdout.fnmatch_lines(["FAILED lto.a::pic - lto.a: unknown: 1 of 1 members*"])
+    unknown = "unknown, which --hardening-strict counts as a failure: 1 of 1 members*"
+    strict.result.stdout.fnmatch_lines([f"lto.a: {unknown}", "FAILED lto.a::pic - unknown, which --hardening-strict *"])
+    user.pytester.makeini("[pytest]\nhardening_strict = yes")
+    user.pytest(*arguments).stdout.fnmatch_lines(["lto.a: unknown, which hardening_strict counts as a failure: *"])
+    user.policy('unknown = "fail"')
+    user.pytest(*arguments).stdout.fnmatch_lines(["lto.a: unknown, which the policy counts as a failure: *"])
 
 
 def test_reasons_of_many_unknown_are_cut_unless_verbose(user: User, bitcode_archive: Callable[[Path], None]) -> None:

@@ -69,7 +69,7 @@ def test_profile_and_checks_are_required(user: User) -> None:
             "broken/PROGRAM: not bound at start-up*",
             "  fix: link with -Wl,-z,now",
             "*_ test_checks[[]broken/PROGRAM] _*",
-            "broken/PROGRAM: not hardened as recommended requires: bind-now",
+            "broken/PROGRAM: not hardened: bind-now",
         ]
     )
     assert str(result.stdout).count("broken/PROGRAM: partial RELRO") == 1
@@ -95,7 +95,9 @@ def test_command_line_decides_profile_and_strictness(user: User, bitcode_archive
     user.pytest("--hardening-profile", "kms-6.6").assert_outcomes(passed=2)
     result = user.pytest("--hardening-profile", "kms-6.6", "--hardening-strict")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["lto.a: unknown: 1 of 1 members*"])
+    result.stdout.fnmatch_lines(
+        ["lto.a: pic is unknown: 1 of 1 members*; the policy counts that as a failure", "lto.a: unknown: 1 of 1 *"]
+    )
 
 
 @pytest.mark.parametrize("globs", ["'nope/*.so'", "'build/PROGRAM', 'nope/*.so'"])
@@ -104,7 +106,12 @@ def test_glob_without_a_match_is_an_error(user: User, globs: str) -> None:
     user.pytester.makepyfile(f"import pytest\n@pytest.mark.hardening({globs})\ndef test_it(artifact): pass")
     result = user.pytest()
     result.assert_outcomes(errors=1, passed=globs.count(","))
-    result.stdout.fnmatch_lines(["nothing-matches: nope/*.so: matches no file"])
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_it[[]nope/*.so: matches no file[]]*",
+            f"nope/[*].so: matches no file below {user.path} (pytest's root folder)",
+        ]
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
@@ -124,6 +131,41 @@ def test_wrong_marker_is_one_line(user: User, marker: str, message: str) -> None
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*.py::test_it: @pytest.mark.hardening*{message}"])
     result.stdout.no_fnmatch_line("*pluggy/*")
+
+
+def test_checks_that_do_not_apply_skip_the_test(user: User) -> None:
+    user.build()
+    user.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.hardening("build/plugin.so", checks=["pie"])
+        def test_nothing_applies(artifact): pass
+
+        @pytest.mark.hardening("build/plugin.so", checks=["pie"])
+        def test_body_runs(artifact): raise SystemError("it ran")
+
+        @pytest.mark.hardening("build/plugin.so", checks=["pie", "pic"])
+        def test_something_applies(artifact): pass
+        """
+    )
+    result = user.pytest("-rs")
+    result.assert_outcomes(skipped=1, failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*SystemError: it ran", "SKIPPED *: build/plugin.so: pie does not apply: *"])
+
+
+def test_verdict_that_the_command_line_leaves_out(user: User) -> None:
+    user.build()
+    user.pytester.makepyfile(
+        """
+        def test_it(hardening):
+            hardening.inspect("build/PROGRAM").verdict("bind-now")
+        """
+    )
+    result = user.pytest("--hardening-check", "relro")
+    result.stdout.fnmatch_lines(["*no verdict of 'bind-now'; there are: relro (limited by --hardening-check)*"])
+    user.pytester.makeini("[pytest]\nhardening_checks = relro")
+    user.pytest().stdout.fnmatch_lines(["*there are: relro (limited by hardening_checks)*"])
 
 
 def test_wrong_names_in_a_marker_fail_the_test(user: User) -> None:
@@ -198,9 +240,10 @@ def test_hardening_fixture_follows_the_options(user: User) -> None:
             "FAILED *::test_fails - pytest_har*",
         ]
     )
-    result = user.pytest("--hardening-profile", "kms-6.8", "-k", "test_check")
+    user.policy('[checks]\nrelro = { unknwon = "fail" }')  # a mistake that only those meet who judge something
+    result = user.pytest("-k", "test_check")
     result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines(["unknown profile 'kms-6.8'; did you mean 'kms-6.7'?"])
+    result.stdout.fnmatch_lines(["hardening.toml: checks.relro.unknwon: unknown parameter *"])
     result.stdout.no_fnmatch_line("*pytest_hardening/*")
 
 

@@ -158,6 +158,47 @@ def test_report_without_a_path_is_a_mistake(user: User) -> None:
     assert not (user.path / "report.json").exists()
 
 
+@WORKERS
+def test_options_with_nothing_to_judge_are_read_all_the_same(user: User, workers: tuple[str, ...]) -> None:
+    user.pytester.makepyfile("def test_it(): pass")
+    for words, message in (
+        (["--hardening-check", "relo"], "unknown check 'relo'; did you mean 'relro'?"),
+        (["--hardening-profile", "kms-6.8"], "unknown profile 'kms-6.8'; did you mean 'kms-6.7'?"),
+    ):
+        result = user.pytest(*words, *workers, subprocess=True)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: hardening: {message}"])
+    words = ["--hardening-strict", "--hardening-profile", "kms-6.7", "--hardening-check", "pie", *workers]
+    result = user.pytest(*words, subprocess=True)
+    result.assert_outcomes(passed=1)
+    options = "--hardening-profile, --hardening-check, --hardening-strict"
+    told = f"hardening: nothing is judged: no --hardening PATH ({options} here for the marker and the fixture alone)"
+    if not workers:
+        result.stdout.fnmatch_lines([told])
+    user.pytest(*workers, subprocess=True).stdout.no_fnmatch_line("hardening: *")
+
+
+def test_switch_that_is_neither_yes_nor_no(user: User) -> None:
+    for name in ("hardening_strict", "hardening_objects"):
+        user.pytester.makeini(f"[pytest]\n{name} = maybe")
+        result = user.pytest()
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: {name} in tox.ini: invalid truth value 'maybe'"])
+
+
+def test_checks_that_ask_for_nothing_are_a_mistake(user: User) -> None:
+    user.build()
+    text = "could never fail: say what recorded-flags (with_flags or without_flags) shall ask for"
+    (user.path / "p.toml").write_text("[checks]\nrecorded-flags = {}\n")
+    for words, where in (
+        (["--hardening-profile", "p.toml"], "profile p.toml"),
+        (["--hardening-check", "recorded-flags"], "--hardening-check"),
+    ):
+        result = user.pytest("--hardening", "build", *words)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: hardening: {where}: {text}"])
+
+
 def test_empty_path_is_a_mistake(user: User) -> None:
     for words in (["--hardening="], ["--hardening", ""], ["--hardening", "build", "--hardening="]):
         result = user.pytest(*words)

@@ -23,7 +23,7 @@ def test_one_item(user: User, gate: tuple[str, ...], workers: tuple[str, ...]) -
     run = user.run(*gate, "broken/PROGRAM::bind-now", *workers, subprocess=True)
     assert run.verdicts == {"broken/PROGRAM::bind-now": "fail"}
     run.result.assert_outcomes(failed=1)
-    run.result.stdout.fnmatch_lines(["FAILED broken/PROGRAM::bind-now - broken/PROGRAM: not bound*"])
+    run.result.stdout.fnmatch_lines(["FAILED broken/PROGRAM::bind-now - not bound*"])
     run = user.run(*gate, "broken/PROGRAM::pie", *workers, subprocess=True)
     assert run.verdicts == {"broken/PROGRAM::pie": "pass"}
     assert run.result.ret == pytest.ExitCode.OK
@@ -40,6 +40,40 @@ def test_several_items_and_a_test(user: User, workers: tuple[str, ...]) -> None:
     assert {name.partition("::")[0] for name in run.verdicts} == {"build/PROGRAM", "build/AB.a", "build/A.o"}
     assert len(run.verdicts) == 1 + 5 + 1
     assert run.result.parseoutcomes()["passed"] == 1 + len(run.having("pass"))
+
+
+@WORKERS
+@pytest.mark.parametrize("given", ["--hardening", "hardening_paths"])
+def test_the_id_of_a_test_runs_that_test_alone(user: User, given: str, workers: tuple[str, ...]) -> None:
+    user.build("build", "bind-now")
+    user.pytester.makepyfile(test_it="def test_it(): pass\ndef test_other(): pass")
+    words = ["--hardening", "build"] if given == "--hardening" else []
+    if not words:
+        user.pytester.makeini("[pytest]\nhardening_paths = build")
+    result = user.pytest("test_it.py::test_it", *words, *workers, subprocess=True)
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    if not workers:
+        told = f"hardening: the paths of {given} are not judged: the ids among the arguments say what runs"
+        result.stdout.fnmatch_lines([told])
+    both = user.run("test_it.py::test_it", "build/PROGRAM::bind-now", *words, *workers, subprocess=True)
+    both.result.assert_outcomes(passed=1, failed=1)
+    user.pytest("test_it.py", *words, "-k", "test_it or bind", subprocess=True).assert_outcomes(passed=2, failed=4)
+
+
+def test_the_id_of_a_test_leaves_nothing_to_report(user: User) -> None:
+    user.build()
+    user.pytester.makepyfile(test_it="def test_it(): pass")
+    result = user.pytest("--hardening", "build", "test_it.py::test_it", "--hardening-report", "r.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--hardening-report FILE needs *: the ids among the arguments pick no file"])
+
+
+def test_an_id_behind_hardening_is_a_mistake(user: User) -> None:
+    user.build()
+    result = user.pytest("--hardening", "build/PROGRAM::bind-now")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *to run one check: pytest --hardening build build/PROGRAM::bind-now"])
 
 
 def test_every_id_that_is_printed_can_be_given_back(user: User) -> None:

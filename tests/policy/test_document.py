@@ -64,7 +64,7 @@ checks\.relro\.level: expected one of 'partial', 'full', not 'most'
 checks\.fortify\.levl: unknown parameter 'levl'; did you mean 'level'\?
 checks\.rpath\.allow: expected a list of strings, not '/opt'
 checks\.recorded-flags\.with_flags: .*expected one option in one word
-checks\.pie: expected a table of parameters, or false; not True
+checks\.pie: true: write pie = \{\} to require it, pie = false to drop it
 when\[0\]\.machine\[0\]: unknown machine 'amd64'.*
 when\[0\]\.libc: an empty list.*
 when\[0\]\.reason: missing, and mandatory

@@ -118,14 +118,20 @@ def test_extends_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Mon
         ("[checks]\npie = {lvl = 1}", "checks.pie.lvl: unknown parameter 'lvl'; there are: unknown"),
         ("[checks]\nrelro = {level = 'most'}", "checks.relro.level: expected one of 'partial', 'full', not 'most'"),
         ("[checks]\nfortify = {level = '2'}", "checks.fortify.level: expected one of 1, 2, 3, not '2'"),
-        ("[checks]\nfortify = {level = true}", "checks.fortify.level: expected one of 1, 2, 3, not True"),
+        ("[checks]\nfortify = {level = true}", "checks.fortify.level: expected one of 1, 2, 3, not true"),
         ("[checks]\nrpath = {allow = '/opt'}", "checks.rpath.allow: expected a list of strings, not '/opt'"),
         ("[checks]\nrpath = {allow = [1]}", "checks.rpath.allow: expected a list of strings, not [1]"),
         ("[checks]\nrelro = {unknown = 1}", "checks.relro.unknown: expected one of 'fail', 'warn', 'ignore', not 1"),
-        ("[checks]\npie = true", "checks.pie: expected a table of parameters, or false; not True"),
+        ("[checks]\npie = true", "checks.pie: true: write pie = {} to require it, pie = false to drop it"),
         ("[checks]\npie = 'yes'", "checks.pie: expected a table of parameters, or false; not 'yes'"),
         ("checks = ['pie']", "checks: expected a table: check = { parameters }, or check = false"),
         ("", "requires no check, so it could never fail"),
+        ("[checks]\nexported-symbols = {}", "could never fail: say what exported-symbols (allow) shall ask for"),
+        (
+            "[checks]\ndebug-info = {}\nsoftware-cfi = {}\nforbidden-imports = { forbid = [] }",
+            "could never fail: say what forbidden-imports (forbid) and debug-info (expect) and software-cfi (require) "
+            "shall ask for",
+        ),
         ("extends = 'debian-all'\n[checks]\n" + DROP_ALL, "requires no check, so it could never fail"),
         ("extends = 6.7", "extends: expected a list of texts, not 6.7"),
         ("extends = []", "extends: an empty list: leave the key out, or name something"),
@@ -298,3 +304,10 @@ def test_a_later_false_ends_what_earlier_layers_say_of_some_targets(tmp_path: Pa
     write(tmp_path, "[checks]\npie={}\n[[when]]\nlibc='musl'\nreason='so'\nchecks.relro={level='partial'}", "base.toml")
     profile = load_profile(write(tmp_path, "extends = 'base.toml'\n[checks]\nrelro = false"))
     assert dict(profile.checks) == profile.demands(MUSL).requests == {"pie": {}}
+
+
+def test_a_check_that_some_targets_ask_for_something_can_fail(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    rule = "[[when]]\nkind='module'\nreason='plug-ins'\nchecks.exported-symbols = { allow = ['init'] }"
+    file.write_text(f"[checks]\nexported-symbols = {{}}\n{rule}")
+    assert load_profile(str(file)).why_idle == ""

@@ -41,8 +41,12 @@ def test_message_has_all_and_its_first_line_stands_alone() -> None:
         "  symbol table: x",
         "  culprits: A.o, B.o",
         "  fix: compile with -fPIC",
+        "  why: python -m pytest_hardening explain pic",
     ]
-    assert message("lib/A.a", UNKNOWN) == "lib/A.a: unknown: no trace"
+    why = "\n  why: python -m pytest_hardening explain fortify"
+    assert message("lib/A.a", UNKNOWN) == f"lib/A.a: unknown: no trace{why}"
+    strict = message("lib/A.a", UNKNOWN, strictness="--hardening-strict")
+    assert strict == f"lib/A.a: unknown, which --hardening-strict counts as a failure: no trace{why}"
 
 
 def test_message_cuts_culprits() -> None:

@@ -154,9 +154,17 @@ def test_missing_compiler_is_an_error_that_says_what_to_install(user: pytest.Pyt
     user.makepyfile("def test_it(compile_c): compile_c('int main(void) { return 0; }')")
     result = user.runpytest_subprocess()
     result.stdout.fnmatch_lines(
-        ["E *'mips-linux-gnu-gcc' not found: install it with: apt-get install gcc-mips-linux-gnu"]
+        [
+            ">   def test_it(compile_c): compile_c(*",
+            "E *hardening_cc: 'mips-linux-gnu-gcc' not found: install it with: apt-get install gcc-mips-linux-gnu",
+        ]
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*_pytest/*")  # and no page of what pytest does inside
+    user.makepyfile(test_cc="def test_it(cc): pass")
+    result = user.runpytest_subprocess("test_cc.py")
+    result.stdout.fnmatch_lines(["hardening_cc: 'mips-linux-gnu-gcc' not found: *"])
+    result.stdout.no_fnmatch_line("*hidden*")
 
 
 def test_ini_options_choose_the_compilers(user: pytest.Pytester) -> None:
