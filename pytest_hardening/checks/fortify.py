@@ -262,12 +262,20 @@ def _decided_by_format(facts: ElfFacts) -> tuple[LibraryCall, ...]:
     found = []
     # a static libstdc++ leaves no name in a stripped file, but its tables for exceptions
     tables = not facts.sections or any(section.name.startswith(".gcc_except_table") for section in facts.sections)
-    mixed = tables or _has_cplusplus(facts, facts.dynamic.needed if facts.dynamic else ())
+    cplusplus = _has_cplusplus(facts, facts.dynamic.needed if facts.dynamic else ())
+    mixed = tables or cplusplus or _holds_runtime(facts)
     for call in _calls(facts):
         unit = _unit_of(facts, call)
         if call.tells == "replaced" and (unit.language == "c" if unit is not None and unit.language else not mixed):
             found.append(call)
     return tuple(found)
+
+
+def _holds_runtime(facts: ElfFacts) -> bool:
+    """Whether the library of a sanitizer or of coverage is in it, or is called: these are built without FORTIFY."""
+    symbols = facts.imports.names | facts.imports.defined if facts.imports is not None else frozenset()
+    libgcov = any(unit.startswith("libgcov") for unit in facts.source_files or ())
+    return libgcov or any(name.startswith(_RUNTIMES) for name in symbols)
 
 
 def _unaccounted(facts: ElfFacts, names: frozenset[str], level: int) -> str:
@@ -450,9 +458,7 @@ def _doubt(facts: ElfFacts, calls: tuple[LibraryCall, ...]) -> str:
             return f"part of the file is {language}"
     if facts.libc == "bionic":
         return "bionic does not replace them"
-    runtime = next((unit for unit in facts.source_files or () if unit.startswith("libgcov")), "")
-    symbols = facts.imports.names | facts.imports.defined if facts.imports is not None else frozenset()
-    if runtime or any(name.startswith(_RUNTIMES) for name in symbols):
+    if _holds_runtime(facts):
         return "a coverage or sanitizer runtime calls them too"
     needed = facts.dynamic.needed if facts.dynamic else ()
     for library, language in _FOREIGN_LIBRARIES.items():

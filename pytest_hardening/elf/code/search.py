@@ -40,8 +40,8 @@ _DECODERS = {
 #: by the machine's name: other byte orders and word sizes of the same number have no decoder
 _NAMES = frozenset(("x86-64", "x32", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64"))
 
-_MOST_FUNCTIONS = 12_000
-_MOST_BYTES = 8 << 20
+_MOST_FUNCTIONS = 10_000
+_MOST_BYTES = 6 << 20
 _MOST_EFFORT = 100_000  # bytes disassembled
 _MOST_FOUND = 64
 _MOST_CALLS = 4096

@@ -29,7 +29,7 @@ _NO_RETURN = frozenset(
     """.split()
 )
 _PADDING = frozenset(("nop", "int3", "data16 nop"))
-_MOST_STEPS = 20_000
+_MOST_STEPS = 60_000
 _DEEPEST = 4
 
 
@@ -147,16 +147,17 @@ class Flow:
             if item in seen:
                 continue
             seen.add(item)
-            self.steps += 1
-            if self.steps > _MOST_STEPS:
-                return frozenset((_UNKNOWN,))
             register, place = item
+            self.steps += 1
             while len(self._before[place]) == 1 and self._written[former := self._before[place][0]] not in (
                 "*",
                 register,
             ):
-                if (place := former) == 0:
+                self.steps += 1  # an endless loop of code that nothing else leads to goes round and round
+                if (place := former) == 0 or self.steps > _MOST_STEPS:
                     break
+            if self.steps > _MOST_STEPS:
+                return frozenset((_UNKNOWN,))
             if place == 0:
                 found.add(Origin("parameter") if register in ARGUMENTS else _UNKNOWN)
             elif not self._before[place]:
