@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -163,10 +164,19 @@ class Fortify(Check):
     ) -> Outcome | None:
         if plain - {call.callee for call in blamed}:  # calls of which no caller is known
             return None
-        names = facts.imports.names if facts.imports is not None else frozenset()
-        if facts.calls is None or facts.calls.incomplete or not checked or _unaccounted(facts, names, level):
+        if facts.calls is None or facts.calls.incomplete or not checked:
             return Outcome.UNKNOWN
-        return self._fortified(facts, checked, level).outcome
+        names = facts.imports.names if facts.imports is not None else frozenset()
+        places = {(call.caller.unit, call.caller.function, call.caller.address) for call in blamed}
+        others = tuple(
+            call
+            for call in facts.calls.found
+            if (call.caller.unit, call.caller.function, call.caller.address) not in places
+        )
+        mended = replace(facts, calls=replace(facts.calls, found=others))
+        if _unaccounted(mended, names, level):
+            return Outcome.UNKNOWN
+        return self._fortified(mended, checked, level).outcome
 
     def _below(self, facts: ElfFacts, calls: tuple[LibraryCall, ...], level: int) -> Verdict:
         least = min(map(_flag_level, calls))

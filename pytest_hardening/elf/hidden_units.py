@@ -21,8 +21,9 @@ from .symbols import symbol_section
 __all__ = ["Described", "hidden_units"]
 
 # functions that come with the toolchain and that no unit describes: of start files (the same sources, and musl's crt/),
-# of glibc's libc_nonshared.a, of libgcc (its manual, "The GCC low-level runtime library"); helpers that compilers and
-# linkers make themselves: thunks and veneers, virtual thunks and wrappers of thread-local variables (Itanium C++ ABI)
+# of glibc's libc_nonshared.a, of libgcc (its manual, "The GCC low-level runtime library"), of SafeStack
+# (compiler-rt/lib/safestack); what compilers and linkers make themselves: thunks and veneers, virtual thunks and
+# wrappers of thread-local variables (Itanium C++ ABI)
 _OF_TOOLCHAIN = re.compile(
     r"(_start|_start_c|__start|_init|_fini|(de)?register_tm_clones|frame_dummy|__do_global_[cd]tors_aux|call_weak_fn|"
     r"set_fast_math|_dl_relocate_static_pie|__libc_csu_(init|fini|irel)|__gmon_start__|__stack_chk_fail_local|"
@@ -31,14 +32,16 @@ _OF_TOOLCHAIN = re.compile(
     r"__aarch64_(cas|swp|ld(add|clr|eor|set))\d|__gnu_(f2h|h2f|d2h|thumb|ldiv|uldiv)|_(save|rest)(gpr|fpr|vr)[01]?_|"
     r"__riscv_(save|restore)_|__(u?div(mod)?|u?mod|mul|add|sub|neg|abs|ashl?r?|lshr|u?cmp|popcount|parity|c[lt]z|ffs|"
     r"bswap|fix(uns)?|float(un)?|extend|trunc|powi|mulv|addv|subv|negv|absv|eq|ne|lt|le|gt|ge|unord)"
-    r"[sdtxhqo][icf][a-z]{0,2}[1-4]?$|_ZT[hvcWH]|__\w+(_veneer|_from_thumb|_from_arm|Thunk_\w+)$|\d{8}\.plt_call\."
+    r"[sdtxhqo][icf][a-z]{0,2}[1-4]?$|_ZT[hvcWH]|_ZN1[14]__(sanitizer|interception)|__interceptor_|__safestack_|"
+    r"__get_unsafe_stack_|_ZN12_GLOBAL__N_1(12thread_startEPv|22thread_cleanup_handlerEPv)$|"
+    r"__\w+(_veneer|_from_thumb|_from_arm|Thunk_\w+)$|\d{8}\.plt_call\."
 )
 # more of libc_nonshared.a and libgcc: hidden ones, which are local in linked files, and static ones (glibc stdlib/,
-# io/, nptl/; libgcc config/aarch64/lse-init.c, config/i386/cpuinfo.c)
+# io/, nptl/; libgcc config/aarch64/lse-init.c, config/i386/cpuinfo.c); SafeStack's weak pthread_create
 _LOCAL_OF_TOOLCHAIN = frozenset(
     "atexit at_quick_exit stat stat64 fstat fstat64 lstat lstat64 fstatat fstatat64 mknod mknodat pthread_atfork "
     "__pthread_atfork init_have_lse_atomics has_cpu_feature get_available_features set_cpu_feature "
-    "cpu_indicator_init get_intel_cpu get_amd_cpu get_zhaoxin_cpu".split()
+    "cpu_indicator_init get_intel_cpu get_amd_cpu get_zhaoxin_cpu pthread_create".split()
 )
 _NO_NAMES = "the symbol table does not name the sources, so that units without debug information leave no trace"
 _NO_TABLE = "no symbol table can be read, so that units without debug information leave no trace"
@@ -122,7 +125,7 @@ def _stray_function(image: Image, described: Described, *, linked: bool) -> str:
         described.ranges = [place for place in described.ranges if place.start >= first]
     for symbol in described.without(functions, linked=linked):
         name = table.name(symbol)
-        local = symbol.info >> 4 == elf.STB_LOCAL and name.partition(".")[0] in _LOCAL_OF_TOOLCHAIN
+        local = symbol.info >> 4 != elf.STB_GLOBAL and name.partition(".")[0] in _LOCAL_OF_TOOLCHAIN
         if not local and not _OF_TOOLCHAIN.match(name):
             return name
     return ""

@@ -38,7 +38,7 @@ EXPECTED: dict[str, list[tuple[tuple[str, ...], str, str]]] = {
         (("PROGRAM",), "stack-protector", "its function has no canary in the program either"),
     ],
     "fortify": [
-        (("EF.a",), "fortify", "F calls fprintf; the others call snprintf, which stays plain at level 2 too"),
+        (ARCHIVES, "fortify", "F calls fprintf, the others snprintf with formats that level 2 does not leave plain"),
         (LINKED, "fortify", "each calls printf or fprintf"),
     ],
     "fortify-unit": [
@@ -62,7 +62,8 @@ CULPRITS = {
     ("pic-member", "AB.a", "pic"): ("B",),
     ("stack-protector-unit", "EF.a", "stack-protector"): ("F",),
     ("fortify-unit", "EF.a", "fortify"): ("F",),
-    ("fortify", "EF.a", "fortify"): ("F",),
+    ("fortify", "AB.a", "fortify"): ("A", "B"),
+    ("fortify", "EF.a", "fortify"): ("E", "F"),
     ("stack-protector", "EF.a", "stack-protector"): ("E", "F"),
     ("cf-protection", "AB.a", "cf-protection"): ("A", "B"),
     ("rwx-segments", "PROGRAM", "rwx-segments"): ("generated_code",),
