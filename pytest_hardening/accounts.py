@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from .policy.waiver import Waiver, template
 __all__ = ["Accounts"]
 
 _MOST_LINES = 10
+_WILD = re.compile(r"[*?\[]")
 _FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -98,8 +100,10 @@ class Accounts:
         waiver, settings = self._acceptance.waivers[number], self._gate.settings
         if settings.picked or (settings.checks and not set(waiver.checks) <= set(settings.checks)):
             return False
-        are_files = all(os.path.isfile(path) for path in settings.paths)
-        return not are_files or not any(set("*?[") & set(glob) for glob in waiver.path)
+        if self._gate.policy.is_forced:  # which may not demand the check of what the waiver is for
+            return False
+        given = [os.path.relpath(path, self._config.rootpath) for path in settings.paths if not os.path.isfile(path)]
+        return all(_WILD.search(glob) is None or _holds_all(given, glob) for glob in waiver.path)
 
     def _unused_line(self, number: int) -> str:
         waiver = self._acceptance.waivers[number]
@@ -141,6 +145,12 @@ class Accounts:
 
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _holds_all(folders: Iterable[str], glob: str) -> bool:
+    """Whether all that a glob may match lies below one of some folders, as far as the glob tells."""
+    start = _WILD.split(glob, maxsplit=1)[0].rpartition("/")[0]
+    return not start or any(start == folder or start.startswith(f"{folder}/") or folder == "." for folder in folders)
 
 
 def _first(lines: Sequence[str], *, everything: bool) -> Iterator[str]:

@@ -93,7 +93,8 @@ class Comparing:
         settings = self._gate.settings
         paths = (*settings.paths, *sorted(settings.named))
         found = discover(paths, objects=settings.objects, base=os.path.realpath(self._config.rootpath))
-        return frozenset(artifact.display for artifact in found.artifacts)
+        excluded = self._gate.policy.excluded
+        return frozenset(artifact.display for artifact in found.artifacts if not excluded(artifact.display))
 
     @cached_property
     def _pairs(self) -> dict[str, Match]:
@@ -186,7 +187,13 @@ class Comparing:
         """What the new build lacks; of files and patterns alone nobody expects to be the whole build."""
         if not any(map(os.path.isdir, self._gate.settings.paths)):
             return ()
-        return tuple(sorted(self._old.paths - {match.old for match in self._pairs.values()}))
+        left = self._old.paths - {match.old for match in self._pairs.values()}
+        return tuple(sorted(path for path in left if not self._was_excluded(path)))
+
+    def _was_excluded(self, path: str) -> bool:
+        """Whether the policy would leave it out, were it in the new build at the same place."""
+        folders = (os.path.relpath(folder, self._config.rootpath) for folder in self._gate.settings.paths)
+        return any(self._gate.policy.excluded(os.path.join(folder, path)) for folder in folders)
 
 
 #: The comparison of a session that was given an old build.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +173,8 @@ def _read(config: pytest.Config) -> Settings:
         _require_no_id(here, path)
     named = frozenset(path for path in _arguments(config, here) if os.path.isfile(path) and _is_artifact(path))
     picked = any("::" in argument for argument in config.args)
+    if config.getoption("hardening_compare") and config.getoption("hardening_update_baseline"):
+        raise pytest.UsageError("--hardening-update-baseline goes without --hardening-compare: one of them judges")
     judges = bool(named or (paths and not picked))
     if not judges:
         _require_nothing_to_write(config, picked=picked and bool(paths))
@@ -267,6 +271,12 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
             f"hardening.toml of this folder would not be read, as pytest's root folder is {config.rootpath}: "
             "write --hardening=PATH, with '=', or give --rootdir"
         )
+    for folder in _above(config.rootpath):
+        if os.path.isfile(folder / "hardening.toml"):
+            raise pytest.UsageError(
+                f"{folder}/hardening.toml would not be read, as pytest's root folder is {config.rootpath}: put a "
+                "pytest.ini beside it, or give --rootdir"
+            )
     if config.inipath is not None:
         return
     for name, mark in _INI_FILES.items():
@@ -277,6 +287,14 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
                     raise pytest.UsageError(
                         f"pytest did not read {name}: write --hardening=PATH, with '=', for this path"
                     )
+
+
+def _above(folder: Path) -> Iterator[Path]:
+    """The folders above one, no further than that of its repository."""
+    for inner, outer in pairwise((folder, *folder.parents)):
+        if (inner / ".git").exists():
+            return
+        yield outer
 
 
 def _arguments(config: pytest.Config, here: str) -> Iterator[str]:

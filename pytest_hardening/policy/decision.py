@@ -115,7 +115,7 @@ class _Case:
         notes = (*map(self._too_late, late), *self._told(used), *self._compared(keys, new))
         accepted = map(self._accepted, used)
         baseline = self._acceptance.baseline
-        if baseline is not None and not new:
+        if baseline is not None and not new and not late:
             return Ruling(Decision.KNOWN, (f"in the baseline {baseline.name}", *accepted), numbers, keys=tuple(keys))
         if self._acceptance.update and not late:
             return Ruling(Decision.KNOWN, ("new in the baseline", *accepted), numbers, keys=tuple(keys))

@@ -21,6 +21,7 @@ from .waiver import Waiver
 __all__ = ["Policy", "load_policy"]
 
 _FILE, _PYPROJECT, _TABLE = "hardening.toml", "pyproject.toml", "tool.pytest-hardening"
+_MISSPELT = ("pytest_hardening", "hardening", "pytest-harden")
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,14 @@ def _found(folder: str) -> Iterator[tuple[str, object, str]]:
     """The files that hold a policy, their data, and the key that it stands under."""
     for name, table in ((_FILE, ""), (_PYPROJECT, _TABLE)):
         path = os.path.join(folder, name)
-        if not os.path.isfile(path):
+        if not os.path.lexists(path):
             continue
         file = display(os.path.abspath(path), os.getcwd())
         data: object = parsed(_text(path, file), file)
         for key in filter(None, table.split(".")):
+            misspelt = [name for name in (data if isinstance(data, dict) else ()) if name in _MISSPELT]
+            if misspelt:
+                raise PolicyError(f"{file}: [tool.{misspelt[0]}]: unknown table; did you mean [{_TABLE}]?")
             data = data.get(key) if isinstance(data, dict) else None
         if data is not None:
             yield file, data, table

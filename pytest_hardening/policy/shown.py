@@ -80,6 +80,9 @@ def _checks(profile: Profile) -> Iterator[str]:
         if check not in sources:  # some [[when]] alone demands it
             continue
         where = sources[check]
+        if not parameters and "unknown" in where:
+            yield _line(check, {"unknown": _unknown(profile.layers, check)}, where["unknown"])
+            continue
         if not parameters:
             yield _line(check, {}, where[""])
         for name, value in parameters.items():
