@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need, OddName
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter
 
 __all__ = ["BidiNames"]
@@ -76,6 +76,7 @@ class BidiNames(Check):
             *map(_evidence, found[:_SHOWN]),
             remedy="rename it in its source, which an editor must show with its control characters",
             culprits=tuple(names[:_MOST_CULPRITS]),
+            rest=Outcome.PASS if len(names) <= _MOST_CULPRITS and not odd.unread else None,
             names=names[:_MOST_CULPRITS],
         )
 

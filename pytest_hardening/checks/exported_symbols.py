@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import Check, Parameter
 
 __all__ = ["ExportedSymbols"]
@@ -87,6 +87,7 @@ class ExportedSymbols(Check):
             *(Evidence("dynamic symbol table", f"defines {name}") for name in extra[:_SHOWN]),
             remedy="compile with -fvisibility=hidden, or link with a version script that keeps other names local",
             culprits=tuple(extra[:_MOST_CULPRITS]),
+            rest=Outcome.PASS if len(extra) <= _MOST_CULPRITS else None,
             exported=len(exported),
             extra=len(extra),
         )

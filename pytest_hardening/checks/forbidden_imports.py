@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts, Need
-from ..model import Evidence, Kind, Verdict
+from ..model import Evidence, Kind, Outcome, Verdict
 from .base import LINKED, Check, Parameter
 
 __all__ = ["ForbiddenImports", "spellings"]
 
 _SHOWN = 6
+_MOST_CULPRITS = 200
 # glibc warns at link time that these are dangerous (link_warning in gets.c, getwd.c, getpw.c, sigstack.c, mktemp.c,
 # tempnam.c, tmpnam.c, tmpnam_r.c), and what it or the manual pages recommend in their place
 _DANGEROUS = {
@@ -102,11 +103,14 @@ class ForbiddenImports(Check):
         if not found:
             return self.passed("uses no forbidden function", found=[])
         units = facts.units.found if facts.units is not None else ()
+        unit = f"{units[0].name}: " if len(units) == 1 and units[0].name else ""
+        functions = list(dict.fromkeys(found.values()))
         return self.failed(
             f"uses {_list(list(found))}",
             Evidence("symbol table", f"undefined {_list(list(found))}"),
             remedy="; ".join(dict.fromkeys(map(_instead, list(found.values())[:_SHOWN]))),
-            culprits=tuple(unit.name for unit in units if unit.name) if len(units) == 1 else (),
+            culprits=tuple(f"{unit}{function}()" for function in functions[:_MOST_CULPRITS]),
+            rest=Outcome.PASS if len(functions) <= _MOST_CULPRITS else None,
             found=list(found),
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import Dynamic, ElfFacts
-from ..model import Evidence, Verdict
+from ..model import Evidence, Outcome, Verdict
 from .base import LINKED, Check, Parameter
 
 __all__ = ["ForbiddenNeeded"]
@@ -72,6 +72,7 @@ class ForbiddenNeeded(Check):
             if why != _FORBIDDEN
             else "link without the library, or with -Wl,--as-needed where nothing of it is used",
             culprits=tuple(dict.fromkeys(name for _, name, _ in bad[:_MOST])),
+            rest=Outcome.PASS if len(bad) <= _MOST else None,
             **observed,
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from ..model import Evidence, Outcome, Verdict
+from .functions import parsed
 
 __all__ = ["Summary"]
 
@@ -15,7 +15,6 @@ _MOST_PARTS = 8  # of one member
 _MOST_CAUSES = 16
 _SHOWN = 3
 _RANK = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS, Outcome.NOT_APPLICABLE)
-_FUNCTION = re.compile(r"(?:.*: )?([^ ]+\(\)|0x[0-9a-f]+-0x[0-9a-f]+)")  # as checks/functions.py names it
 
 
 @dataclass(slots=True)
@@ -123,7 +122,8 @@ class Summary:
 
 def _functions_in(verdict: Verdict) -> tuple[str, ...]:
     """The functions among a member's culprits, without the unit: the member stands for it."""
-    found = (match[1] for culprit in verdict.culprits if (match := _FUNCTION.fullmatch(culprit)))
+    names = map(parsed, verdict.culprits)
+    found = (name.text.removeprefix(f"{name.unit}: ") for name in names if name.function or name.is_range)
     return tuple(dict.fromkeys(found))[:_MOST_PARTS]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..elf.facts import ElfFacts
-from ..model import Evidence, Verdict
+from ..model import Evidence, Outcome, Verdict
 from .base import LINKED, Check, Parameter
+from .functions import entry_culprit
 
 __all__ = ["Rpath", "classify"]
 
@@ -21,6 +22,7 @@ _BUILD_PLACES = (
 )  # fmt: skip
 # what stands there depends on the process: its current directory, its open files
 _PROCESS = ("/proc", "/dev")
+_MOST_CULPRITS = 200
 _FAR = 3  # $ORIGIN/../../lib is a usual layout; more steps that end in /tmp are none
 _SAFE = frozenset({"origin", "absolute", "allowed"})
 _MEANING = {
@@ -105,6 +107,8 @@ class Rpath(Check):
             f"{tag} {element!r} is {_MEANING[kind]}",
             *(Evidence("dynamic section", f"{tag} {element!r}: {kind}") for tag, element, kind in bad),
             remedy=_REMEDIES.get(tag, "drop -Wl,-rpath (CMake: set CMAKE_BUILD_RPATH_USE_ORIGIN), or use '$ORIGIN'"),
+            culprits=tuple(dict.fromkeys(entry_culprit(tag, element) for tag, element, _ in bad))[:_MOST_CULPRITS],
+            rest=Outcome.PASS if len(bad) <= _MOST_CULPRITS else None,
             **observed,
         )
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable
 
+from ..checks.functions import Named, each_once, parsed, source_function
 from .records import Answer
 
 __all__ = ["are_named", "fresh"]
-
-_RANGE = re.compile(r"(^|: )0x[0-9a-f]+-0x[0-9a-f]+$")
-_FUNCTION = re.compile(r"^(?:(?P<unit>.*): )?(?P<function>.+)\(\)$")
 
 #: Unit and function; one of them may be empty.
 _Place = tuple[str, str]
@@ -22,7 +19,7 @@ def are_named(answer: Answer) -> bool:
     """Whether every part that fails has a name that is the same in the next build: address ranges of stripped
     functions are not, and of very many the verdict names only the first ones.
     """
-    return 0 < answer.count <= len(answer.failing) and not any(map(_RANGE.search, answer.failing))
+    return 0 < answer.count <= len(answer.failing) and not any(parsed(name).is_range for name in answer.failing)
 
 
 def fresh(old: Iterable[str], new: Iterable[str]) -> tuple[str, ...]:
@@ -31,16 +28,18 @@ def fresh(old: Iterable[str], new: Iterable[str]) -> tuple[str, ...]:
     Where one side names the unit alone, or the function alone, that covers the part: debug information on one side
     only is no difference. So are the pieces that a compiler makes of a function (`copy.part.0`).
     """
-    left = Counter(map(_place, old))
+    before = each_once(map(parsed, old))
+    left = Counter(map(_place, before))
     known = frozenset(left)
-    exact = Counter(old)
+    exact = {name.text for name in before}
     found = []
-    for name in sorted(new, key=lambda name: name not in exact):  # the same names first, others take what is left
+    # the same names first, others take what is left
+    for name in sorted(each_once(map(parsed, new)), key=lambda name: name.text not in exact):
         place = _place(name)
         if left[place] > 0:
             left[place] -= 1
         elif not _is_covered(place, known):
-            found.append(name)
+            found.append(name.text)
     return tuple(found)
 
 
@@ -53,9 +52,7 @@ def _is_covered(place: _Place, known: frozenset[_Place]) -> bool:
     return (unit, "") in known or ("", function) in known
 
 
-def _place(name: str) -> _Place:
-    match = _FUNCTION.match(name)
-    if match is None:
-        return posixpath.basename(name) or name, ""
-    function = match["function"]
-    return posixpath.basename(match["unit"] or ""), function.partition(".")[0] or function
+def _place(name: Named) -> _Place:
+    if name.is_entry:
+        return name.text, ""
+    return posixpath.basename(name.unit) or name.unit, source_function(name.function)

@@ -33,7 +33,7 @@ class Change:
     name: the file's path in the new build; of a member `path(member)`.
     before: what was said of the old file; None where an archive had no such member.
     after: what is said of the new one.
-    parts: the units, functions or search path elements that were lost or gained; empty for the whole file.
+    parts: the culprits that were lost or gained; empty for the whole file.
     level: "full -> partial" where only a measured level changed.
     more: how many more parts fail, where they have no names to compare by; negative for fewer.
     """
@@ -274,10 +274,7 @@ def _still_failing(name: str, check: str, old: Answer, new: Answer) -> Iterator[
             yield _change(name, check, effect, old.outcome, new, more=more)
         return
     for effect, before, after in ((Effect.LOST, old, new), (Effect.GAINED, new, old)):
-        if check == "rpath":  # no units, but elements of paths
-            parts = tuple(part for part in after.failing if part not in before.failing)
-        else:
-            parts = fresh(before.failing, after.failing)
+        parts = fresh(before.failing, after.failing)
         if parts:
             yield _change(name, check, effect, old.outcome, new, parts)
 

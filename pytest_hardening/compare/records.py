@@ -36,7 +36,7 @@ class Answer:
     ----------
     outcome: the verdict's.
     levels: measured values that have an order, each with its position on its scale and its name for people.
-    failing: the units, functions, members or search path elements that fall short.
+    failing: the verdict's culprits.
     count: how many fall short; more than `failing` names where the verdict cuts them.
     summary, remedy: the verdict's; empty where it passes.
     """
@@ -148,7 +148,7 @@ def _answer(verdict: Verdict) -> Answer:
     levels = _levels(verdict)
     if verdict.outcome is Outcome.PASS:
         return Answer(verdict.outcome, levels, summary=verdict.summary if levels else "")
-    failing = _failing(verdict) if verdict.outcome is Outcome.FAIL else ()
+    failing = verdict.culprits if verdict.outcome is Outcome.FAIL else ()
     counts = [verdict.observed.get(key) for key in _COUNTS]
     count = max([len(failing), *(count for count in counts if isinstance(count, int))])
     return Answer(verdict.outcome, levels, failing, count, verdict.summary, verdict.remedy)
@@ -167,10 +167,3 @@ def _word(key: str, value: object) -> str:
     if isinstance(value, bool):
         return key.upper() if value else f"no {key.upper()}"
     return f"{key} {value}" if isinstance(value, int) else str(value)
-
-
-def _failing(verdict: Verdict) -> tuple[str, ...]:
-    """What falls short: the culprits; of search paths the elements, which are evidence."""
-    if verdict.check == "rpath":
-        return tuple(item.what for item in verdict.evidence)
-    return verdict.culprits

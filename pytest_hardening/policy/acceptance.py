@@ -30,6 +30,7 @@ class Acceptance:
     baseline: the known failures, or None.
     file: where the baseline is, absolute; empty where there is none.
     update: whether new failures are put into the baseline.
+    root: the project's root folder, absolute; empty where there is none.
     today: the day by which waivers expire.
     """
 
@@ -38,6 +39,7 @@ class Acceptance:
     baseline: Baseline | None = None
     file: str = ""
     update: bool = False
+    root: str = ""
     today: date = field(default_factory=date.today)
 
     def concerning(self, check: str, path: str) -> list[int]:
@@ -64,7 +66,7 @@ def acceptance_of(policy: Policy, given: Given, *, update: bool) -> Acceptance:
         if update:
             named = "name it with --hardening-baseline FILE, or as `baseline` in hardening.toml"
             raise PolicyError(f"--hardening-update-baseline: there is no baseline; {named}")
-        return Acceptance(policy.file, policy.waivers)
+        return Acceptance(policy.file, policy.waivers, root=policy.folder)
     is_new = update and not os.path.lexists(file)
     baseline = Baseline(display(file, os.getcwd()), ()) if is_new else load_baseline(file)
-    return Acceptance(policy.file, policy.waivers, baseline, file, update)
+    return Acceptance(policy.file, policy.waivers, baseline, file, update, policy.folder)

@@ -7,17 +7,15 @@ the check as a whole where it names none that keep their names from build to bui
 from __future__ import annotations
 
 import os
-import posixpath
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ..artifacts.names import display, shown
 from ..checks.registry import check_names, get_check
-from ..elf.image import printable
 from ..errors import PolicyError
 from ..model import Outcome
-from .culprits import Culprit, Culprits
+from .culprits import Culprit, Culprits, keys_of_culprits
 
 __all__ = ["UNKNOWN", "WHOLE", "Baseline", "Entry", "keys_of", "load_baseline", "updated", "write_baseline"]
 
@@ -28,7 +26,7 @@ UNKNOWN = "?"
 
 _HEAD = """\
 # Known failures: pytest-hardening fails on others only. Made with --hardening-update-baseline.
-# check<TAB>artifact<TAB>what falls short (- for the whole check, ? for an unknown verdict)
+# check<TAB>artifact<TAB>what falls short (- for the whole check, ? for an unknown verdict; #2: the second of one name)
 """
 
 
@@ -79,18 +77,10 @@ def keys_of(outcome: Outcome, culprits: Culprits, remaining: Iterable[Culprit], 
     remaining = tuple(remaining)
     if culprits.rest in (None, Outcome.FAIL) or not all(culprit.is_stable for culprit in remaining):
         return [WHOLE]
-    keys = dict.fromkeys(map(_portable, remaining))
+    keys = keys_of_culprits(remaining)
     if fail_on_unknown and culprits.rest is Outcome.UNKNOWN:
-        keys[UNKNOWN] = None
-    return list(keys)
-
-
-def _portable(culprit: Culprit) -> str:
-    """A culprit's name without the folder that the build happened to be in."""
-    name = culprit.name
-    if culprit.unit.startswith("/"):
-        name = posixpath.basename(culprit.unit) + name.removeprefix(culprit.unit)
-    return printable(name)
+        keys.append(UNKNOWN)
+    return keys
 
 
 def load_baseline(path: str) -> Baseline:

@@ -97,7 +97,7 @@ class _Case:
         self._outcome = verdict.outcome
         self._fail_on_unknown = unknown == "fail"
         self._acceptance = acceptance
-        self._culprits: Culprits = culprits_of(report, verdict.check)
+        self._culprits: Culprits = culprits_of(report, verdict.check, acceptance.root)
         concerning = acceptance.concerning(self._check, self._path)
         self._valid = [n for n in concerning if not acceptance.waivers[n].expired(acceptance.today)]
         self._expired = [n for n in concerning if n not in self._valid]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from pydantic import field_validator
 
-from .culprits import Culprit, parsed
+from ..checks.functions import source_function
+from .culprits import Culprit, read_culprit, without_number
 from .fields import CheckName, OneOrMore, Section, Text, mistake
 from .globs import literal, matches, matches_file
 
@@ -76,10 +76,13 @@ class Waiver(Section):
         return self._matches(culprit) or (bool(parts) and all(self._matches(part, culprit.unit) for part in parts))
 
     def _matches(self, culprit: Culprit, member: str = "") -> bool:
-        units = [name for name in (culprit.unit, member) if name]
+        units = [name for name in (culprit.unit, culprit.source, member) if name]
         if self.unit is not None and not any(matches_file(self.unit, name) for name in units):
             return False
-        return self.function is None or (bool(culprit.function) and matches(self.function, culprit.function))
+        if self.function is None:
+            return True
+        functions = {culprit.function, source_function(culprit.function)} - {""}
+        return any(matches(self.function, name) for name in functions)
 
 
 def template(check: str, path: str, culprits: Sequence[str], table: str = "waiver") -> str:
@@ -90,18 +93,33 @@ def template(check: str, path: str, culprits: Sequence[str], table: str = "waive
     culprits: what falls short, where a waiver may be for these alone; else empty.
     table: the key that waivers stand under.
     """
-    found = [parsed(name) for name in culprits]
+    found = [read_culprit(without_number(name)) for name in culprits]
     units = dict.fromkeys(culprit.unit for culprit in found)
     if not all(culprit.is_stable for culprit in found) or len(units) > _MOST_UNITS:
         found, units = [], {"": None}
-    functions = {unit: [culprit.function for culprit in found if culprit.unit == unit] for unit in units or [""]}
-    return "\n".join("\n".join((f"[[{table}]]", *_keys(check, path, *item))) for item in functions.items())
+    functions = {unit: {source_function(one.function) for one in found if one.unit == unit} for unit in units or [""]}
+    return "\n".join(
+        "\n".join((f"[[{table}]]", *_keys(check, path, _glob(unit, units), sorted(names))))
+        for unit, names in functions.items()
+    )
+
+
+def _glob(unit: str, units: Collection[str]) -> str:
+    """The glob for one of some units. One inside the project is its path there; of another one the folders above it may
+    differ on other machines: the shortest end that no other unit has, with a folder at least.
+    """
+    if not unit.startswith("/"):
+        return literal(unit)
+    parts = unit.split("/")
+    ends = ["/" + "/".join(parts[-count:]) for count in range(2, len(parts))]
+    end = next((end for end in ends if not any(one.endswith(end) for one in units if one != unit)), unit)
+    return "*" + literal(end) if end != unit else literal(unit)
 
 
 def _keys(check: str, path: str, unit: str, functions: Sequence[str]) -> Iterator[str]:
     keys = {"path": literal(path), "checks": [check]}
     if unit:
-        keys["unit"] = literal(posixpath.basename(unit))
+        keys["unit"] = unit
     if len(functions) == 1 and functions[0]:
         keys["function"] = literal(functions[0])
     for key, value in {**keys, "reason": ""}.items():

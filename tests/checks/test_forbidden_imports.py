@@ -67,10 +67,10 @@ def test_the_list_is_that_of_the_c_library(tool_for: Callable[[str], str]) -> No
 
 def test_objects_and_archives(build: CompileC, verdict: VerdictOf) -> None:
     found = verdict(build({"line.c": GETS}, kind="object", flags=["-g"]), "forbidden-imports")
-    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("line.c",))
+    assert (found.outcome, found.culprits) == (Outcome.FAIL, ("line.c: gets()",))
     units = {"line.c": GETS, "other.c": FGETS.replace("line", "text")}
     archive = verdict(build(units, kind="archive"), "forbidden-imports")
-    assert (archive.outcome, archive.culprits) == (Outcome.FAIL, ("line.o",))
+    assert (archive.outcome, archive.culprits) == (Outcome.FAIL, ("line.o: gets()",))
     assert verdict(build(GOOD, kind="archive"), "forbidden-imports").outcome is Outcome.PASS
 
 

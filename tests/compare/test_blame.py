@@ -23,6 +23,12 @@ from pytest_hardening.model import Outcome
         # what compilers make of a function
         (["F.c: copy()"], ["F.c: copy.part.0()"], []),
         (["F.c: copy.isra.0()"], ["F.c: copy.constprop.1()"], []),
+        (["F.c: copy()"], ["F.c: copy()", "F.c: copy.part.0()"], []),
+        (["F.c: copy()", "F.c: copy.part.0()"], ["F.c: copy()"], []),
+        (["copy()"], ["copy()", "copy()"], ["copy()"]),
+        (["main.copy()"], ["main.copy()", "main.read()"], ["main.read()"]),  # Go
+        (["DT_RUNPATH '/tmp/lib'"], ["DT_RUNPATH '/var/tmp/lib'"], ["DT_RUNPATH '/var/tmp/lib'"]),
+        (["/opt/a/libx.so"], ["/opt/b/libx.so"], ["/opt/b/libx.so"]),
         # one side knows less
         (["copy()"], ["F.c: copy()"], []),
         (["F.c: copy()"], ["copy()"], []),

@@ -180,6 +180,18 @@ def test_another_element_of_a_search_path(build: CompileC, compared: Compared) -
     assert list(compared(two, two, rpath={}).changes) == []
 
 
+def test_another_forbidden_function(build: CompileC, compared: Compared) -> None:
+    one, two = (
+        build(f"#include <stdlib.h>\nint main(void) {{ {calls} return 0; }}", name="prog")
+        for calls in ('setenv("A", "", 1);', 'setenv("A", "", 1); if (system("")) return 1;')
+    )
+    forbidden = {"forbid": ["setenv", "system"]}
+    lost = only(compared(one, two, forbidden_imports=forbidden))
+    assert (lost.effect, lost.before, lost.parts) == (Effect.LOST, Outcome.FAIL, ("system()",))
+    gained = only(compared(two, one, forbidden_imports=forbidden))
+    assert (gained.effect, gained.parts) == (Effect.GAINED, ("system()",))
+
+
 def test_members_of_an_archive(build: CompileC, compared: Compared) -> None:
     flags = ["-O2", "-g", "-fPIC", ON]
     good = build(UNITS, "archive", flags, name="x.a")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_hardening.fixtures import CompileC
     from tests.plugin.conftest import User
 
@@ -219,3 +221,132 @@ def test_functions_without_a_name_are_known_as_a_whole(user: User, build: Compil
     assert culprits[0].startswith("0x")
     assert entries(user.path / "known.txt") == ["stack-protector\tlibX.so\t-"]
     assert user.pytest(*arguments).ret == pytest.ExitCode.OK
+
+
+BUFFER = "void sink(char *);\n\n__attribute__((noinline)) {0}int {1}(const char *s)\n"
+BUFFER += "{{ char b[64]; b[0] = *s; sink(b); return b[0]; }}\n"
+
+
+@pytest.fixture
+def link(user: User, tool_for: Callable[[str], str]) -> Callable[..., None]:
+    """`link({"core/util.c": text}, bare=["core/util.c"])`: libX.so of sources with absolute paths."""
+
+    def link(sources: dict[str, str], bare: list[str], elsewhere: bool = False, archive: bool = False) -> None:
+        objects = []
+        for name, text in sources.items():
+            path = user.path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+            flag = "-fno-stack-protector" if name in bare else "-fstack-protector-strong"
+            objects.append(path.with_suffix(".o"))
+            moved = [f"-fdebug-prefix-map={user.path}=/elsewhere"] if elsewhere else []
+            options = ["-c", "-g", *moved, "-O2", "-fPIC", flag, "-o", str(objects[-1])]
+            subprocess.run([tool_for("gcc"), *options, str(path)], check=True)
+        if archive:
+            subprocess.run([tool_for("ar"), "qcS", str(user.path / "X.a"), *map(str, objects)], check=True)
+        else:
+            subprocess.run(
+                [tool_for("gcc"), "-shared", "-o", str(user.path / "libX.so"), *map(str, objects)], check=True
+            )
+
+    return link
+
+
+PROTECTED = ["--hardening-check", "stack-protector", "--hardening-baseline", "known.txt"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_units_of_one_name_are_two(user: User, link: Callable[..., None], elsewhere: bool) -> None:
+    sources = {
+        f"{name}/util.c": BUFFER.format("static ", "init") + f"int {name}(const char *s) {{ return init(s) + 1; }}\n"
+        for name in ("core", "net")
+    }
+    link(sources, ["core/util.c"], elsewhere)
+    arguments = ["--hardening", "libX.so", *PROTECTED]
+    user.pytest(*arguments, "--hardening-update-baseline")
+    unit = "util.c" if elsewhere else "core/util.c"
+    assert entries(user.path / "known.txt") == [f"stack-protector\tlibX.so\t{unit}: init()"]
+    assert user.pytest(*arguments).ret == pytest.ExitCode.OK
+    link(sources, ["core/util.c", "net/util.c"], elsewhere)
+    result = user.pytest(*arguments)
+    new = "util.c: init() #2" if elsewhere else "net/util.c: init()"
+    result.stdout.fnmatch_lines([f"libX.so: stack-protector: {new} besides what is accepted"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    link(sources, ["net/util.c"], elsewhere)
+    moved = user.pytest(*arguments)
+    # outside the project folders have no lasting names
+    assert moved.ret == (pytest.ExitCode.OK if elsewhere else pytest.ExitCode.TESTS_FAILED)
+
+
+def test_new_function_of_a_known_member_fails(user: User, link: Callable[..., None]) -> None:
+    link({"util.c": BUFFER.format("", "init")}, ["util.c"], archive=True)
+    arguments = ["--hardening", "X.a", *PROTECTED]
+    user.pytest(*arguments, "--hardening-update-baseline")
+    assert entries(user.path / "known.txt") == ["stack-protector\tX.a\tutil.o: init()"]
+    assert user.pytest(*arguments).ret == pytest.ExitCode.OK
+    (user.path / "X.a").unlink()
+    link({"util.c": BUFFER.format("", "init") + BUFFER.format("", "fresh_one")}, ["util.c"], archive=True)
+    result = user.pytest(*arguments)
+    result.stdout.fnmatch_lines(["  1 more in the baseline known.txt", 'function = "fresh_one"'])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_function_that_the_compiler_specialises_is_the_known_one(user: User, link: Callable[..., None]) -> None:
+    work = BUFFER.format("", "work").replace("(const char *s)", "(const char *s, int n)").replace("b[0];", "b[n];")
+    call = "int run(const char *s) { return work(s, 3) + 1; }\n"
+    link({"a.c": work + call}, ["a.c"])
+    arguments = ["--hardening", "libX.so", *PROTECTED]
+    user.pytest(*arguments, "--hardening-update-baseline")
+    assert entries(user.path / "known.txt") == ["stack-protector\tlibX.so\ta.c: work()"]
+    link({"a.c": work.replace("int work", "static int work") + call}, ["a.c"])
+    run = user.run(*arguments)
+    (culprit,) = run.document["artifacts"][0]["verdicts"][0]["culprits"]
+    assert culprit.startswith(f"{user.path}/a.c: work.constprop.0")
+    assert run.result.ret == pytest.ExitCode.OK
+    run.result.stdout.no_fnmatch_line("*not needed any more*")
+
+
+POLICY_OF_NAMES = """
+profile = "recommended"
+baseline = "known.txt"
+[checks]
+exported-symbols = { allow = ["kms_*"] }
+forbidden-needed = { forbid = ["libm.so*", "libz.so*", "libresolv.so*"] }
+forbidden-imports = { forbid = ["setenv", "system"] }
+rpath = {}
+"""
+NAMES = ["exported-symbols", "forbidden-imports", "forbidden-needed", "rpath"]
+
+
+def test_checks_that_name_everything_know_names(user: User, tool_for: Callable[[str], str]) -> None:
+    user.policy(POLICY_OF_NAMES)
+
+    def link(more: str, *options: str) -> None:
+        text = f'#include <stdlib.h>\nint helper(void) {{ return setenv("A", "", 1); }}\n{more}'
+        (user.path / "a.c").write_text(text, "utf-8")
+        command = [tool_for("gcc"), "-shared", "-fPIC", "-g", "-o", "libX.so", "a.c", "-Wl,--no-as-needed", "-lm"]
+        subprocess.run([*command, "-Wl,--enable-new-dtags", *options], cwd=user.path, check=True)
+
+    arguments = ["--hardening", "libX.so", *(part for name in NAMES for part in ("--hardening-check", name))]
+    link("", f"-Wl,-rpath,/tmp/lib:{user.path}/build/lib")
+    user.pytest(*arguments, "--hardening-update-baseline")
+    assert entries(user.path / "known.txt") == [
+        "exported-symbols\tlibX.so\thelper",
+        "forbidden-imports\tlibX.so\tsetenv()",
+        "forbidden-needed\tlibX.so\tlibm.so.6",
+        "rpath\tlibX.so\tDT_RUNPATH '/tmp/lib'",
+        "rpath\tlibX.so\tDT_RUNPATH '<root>/build/lib'",
+    ]
+    user.pytest(*arguments).assert_outcomes(xfailed=4)
+    more = 'int backdoor(void) { return system(""); }\n'
+    link(more, f"-Wl,-rpath,/tmp/lib:{user.path}/build/lib:/home/x:.", "-lresolv")
+    result = user.pytest(*arguments)
+    result.stdout.fnmatch_lines_random(
+        [
+            "libX.so: exported-symbols: backdoor besides what is accepted",
+            "libX.so: forbidden-imports: system() besides what is accepted",
+            "libX.so: forbidden-needed: libresolv.so.2 besides what is accepted",
+            "libX.so: rpath: DT_RUNPATH '/home/x', DT_RUNPATH '.' besides what is accepted",
+        ]
+    )
+    result.assert_outcomes(failed=4)

@@ -18,7 +18,7 @@ from pytest_hardening.policy.baseline import (
     updated,
     write_baseline,
 )
-from pytest_hardening.policy.culprits import Culprit, Culprits
+from pytest_hardening.policy.culprits import Culprits, read_culprit
 
 RELRO = Entry("relro", "build/libX.so", WHOLE)
 COPY = Entry("stack-protector", "build/libX.so", "F.c: copy()")
@@ -104,25 +104,63 @@ def test_update_takes_no_file_outside_the_project() -> None:
     assert updated([], {("relro", "/usr/lib/libX.so"): (WHOLE,)}) == ([], [], [])
 
 
-def keys(*found: Culprit, rest: Outcome | None = Outcome.PASS, fail_on_unknown: bool = False) -> list[str]:
+def keys(
+    *names: str, rest: Outcome | None = Outcome.PASS, fail_on_unknown: bool = False, root: str = "/src"
+) -> list[str]:
+    found = tuple(read_culprit(name, root) for name in names)
     return keys_of(Outcome.FAIL, Culprits(found, rest), found, fail_on_unknown=fail_on_unknown)
 
 
 def test_culprits_are_keys_where_they_are_all_and_keep_their_names() -> None:
-    copy, file = Culprit("F.c: copy()", "F.c", "copy"), Culprit("G.c", "G.c")
-    assert keys(copy, file) == ["F.c: copy()", "G.c"]
-    assert keys(copy, file, rest=None) == [WHOLE]
-    assert keys(copy, Culprit("F.c: 0x10-0x20", "F.c")) == [WHOLE]
+    copy = "F.c: copy()"
+    assert keys(copy, "G.c") == ["F.c: copy()", "G.c"]
+    assert keys(copy, "G.c", rest=None) == [WHOLE]
+    assert keys(copy, "F.c: 0x10-0x20") == [WHOLE]
     assert keys() == [] == keys_of(Outcome.FAIL, Culprits((), Outcome.PASS), (), fail_on_unknown=True)
     assert keys(rest=None) == [WHOLE]
 
 
 def test_what_is_unknown_of_the_rest_is_a_key_where_it_fails() -> None:
-    copy = Culprit("copy()", "", "copy")
+    copy = "copy()"
     assert keys(copy, rest=Outcome.UNKNOWN) == ["copy()"]
     assert keys(copy, rest=Outcome.UNKNOWN, fail_on_unknown=True) == ["copy()", UNKNOWN]
     assert keys_of(Outcome.UNKNOWN, Culprits((), None), (), fail_on_unknown=True) == [UNKNOWN]
 
 
 def test_keys_hold_no_absolute_path_and_no_tab() -> None:
-    assert keys(Culprit("/home/alice/F.c: co\tpy()", "/home/alice/F.c", "co\tpy")) == [r"F.c: co\tpy()"]
+    assert keys("/home/alice/F.c: co\tpy()") == [r"F.c: co\tpy()"]
+
+
+def test_units_of_the_project_keep_their_folder() -> None:
+    assert keys("/src/core/util.c: init()", "/src/net/util.c: init()") == ["core/util.c: init()", "net/util.c: init()"]
+    assert keys("/src/build/../core/util.c") == ["core/util.c"]
+    assert keys("/srcs/util.c") == ["util.c"]
+    assert keys("/src/util.c", root="") == ["util.c"]
+
+
+def test_each_of_one_name_is_a_key() -> None:
+    assert keys("/a/util.c: init()", "/b/util.c: init()") == ["util.c: init()", "util.c: init() #2"]
+    assert keys("copy()", "copy()") == ["copy()", "copy() #2"]
+
+
+def test_pieces_that_a_compiler_makes_are_the_function() -> None:
+    for symbol in ("work.constprop.0", "work.isra.0.part.2", "work.cold", "work.lto_priv.3", "work.llvm.8123"):
+        assert keys(f"a.c: {symbol}()") == ["a.c: work()"]
+        assert keys("a.c: work()", f"b.c: {symbol}()") == ["a.c: work()", "b.c: work()"]
+    assert keys("work()", "work.part.0()", "work.constprop.1()") == ["work()"]
+    assert keys("work()", "work.part.0()", "work()") == ["work()", "work() #2"]
+    assert keys("init.lto_priv.0()", "init.lto_priv.1()") == ["init()", "init() #2"]
+    assert keys("main.copy()", "main.read()") == ["main.copy()", "main.read()"]  # Go
+
+
+def test_no_unit_has_the_name_of_the_whole_check() -> None:
+    assert keys("-", "?", "./-", " ") == [r"\x2d", r"\x3f", "./-", r"\x20"]
+
+
+def test_entries_of_the_dynamic_section_are_kept_as_they_are() -> None:
+    assert keys("DT_RUNPATH '/tmp/lib'", "DT_RUNPATH '/home/lib'", "DT_RUNPATH ''") == [
+        "DT_RUNPATH '/tmp/lib'",
+        "DT_RUNPATH '/home/lib'",
+        "DT_RUNPATH ''",
+    ]
+    assert keys("DT_RUNPATH '/src/build/lib'") == ["DT_RUNPATH '<root>/build/lib'"]

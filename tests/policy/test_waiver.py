@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_hardening.errors import PolicyError
-from pytest_hardening.policy.culprits import Culprit
+from pytest_hardening.policy.culprits import Culprit, read_culprit
 from pytest_hardening.policy.problems import read
-from pytest_hardening.policy.waiver import Waiver
+from pytest_hardening.policy.waiver import Waiver, template
 
 COPY = Culprit("F.c: copy()", "F.c", "copy")
 NAMELESS = Culprit("0x1149-0x11a0")
@@ -114,3 +114,28 @@ def test_path_checks_and_reason_are_mandatory(missing: str) -> None:
 def test_a_time_is_no_day() -> None:
     with pytest.raises(PolicyError, match="expires: expected a date"):
         read(Waiver, {"path": "a", "checks": ["pie"], "reason": "b", "expires": datetime(2027, 3, 1)}, "h.toml", "")
+
+
+def test_proposed_waiver_is_for_one_unit() -> None:
+    core, net = (read_culprit(f"/src/{folder}/util.c: init()", "/src") for folder in ("core", "net"))
+    assert 'unit = "core/util.c"\nfunction = "init"' in template("stack-protector", "build/libX.so", [core.name])
+    assert waiver(unit="core/util.c").covers("stack-protector", "build/libX.so", core)
+    assert not waiver(unit="core/util.c").covers("stack-protector", "build/libX.so", net)
+    assert waiver(unit="/src/core/*").covers("stack-protector", "build/libX.so", core)
+    outside = [f"/home/alice/{folder}/util.c: init()" for folder in ("a/core", "b/core", "net")]
+    proposed = template("stack-protector", "build/libX.so", outside)
+    assert [line for line in proposed.splitlines() if line.startswith("unit")] == [
+        'unit = "*/a/core/util.c"',
+        'unit = "*/b/core/util.c"',
+        'unit = "*/net/util.c"',
+    ]
+
+
+def test_function_is_covered_in_all_that_the_compiler_makes_of_it() -> None:
+    for symbol in ("work", "work.constprop.0", "work.part.1.cold"):
+        assert waiver(function="work").covers("stack-protector", "build/libX.so", read_culprit(f"a.c: {symbol}()"))
+        proposed = template("stack-protector", "build/libX.so", [f"a.c: {symbol}()"])
+        assert 'function = "work"' in proposed
+    assert 'function = "init"' in template("stack-protector", "build/libX.so", ["util.c: init() #2"])
+    copy = read_culprit("main.copy()")
+    assert not waiver(function="main").covers("stack-protector", "build/libX.so", copy)
