@@ -139,7 +139,12 @@ def test_nothing_is_written_when_the_run_is_interrupted(legacy: User, known: Pat
         "import pathlib, time\ndef test_slow():\n    pathlib.Path('started').touch()\n    time.sleep(60)\n", "utf-8"
     )
     command = [sys.executable, "-m", "pytest", "--hardening=build", "--hardening-update-baseline", "test_slow.py"]
-    process = subprocess.Popen([*command, *workers], cwd=legacy.path, stdout=subprocess.PIPE, text=True)
+    # a shell starts what runs in its background with SIGINT ignored, and children inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([*command, *workers], cwd=legacy.path, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         while not (legacy.path / "started").exists():
             assert process.poll() is None
@@ -147,6 +152,7 @@ def test_nothing_is_written_when_the_run_is_interrupted(legacy: User, known: Pat
         output, _ = process.communicate(timeout=50)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "baseline known.txt: not written, as the run did not come to its end" in output
     assert entries(known) == [GONE]
