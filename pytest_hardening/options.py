@@ -336,8 +336,9 @@ def _strict(config: pytest.Config) -> Given:
 
 def profile_in(folder: str, name: str) -> str:
     """A profile's name as it is, or its file relative to `folder`."""
-    is_file = name.endswith(".toml") or os.sep in name
-    return os.path.join(folder, name) if is_file else name
+    from .policy.library import is_file_name
+
+    return os.path.join(folder, name) if is_file_name(name) else name
 
 
 def _switch(config: pytest.Config, name: str) -> object:

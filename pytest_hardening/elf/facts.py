@@ -322,6 +322,11 @@ class Units:
         object.__setattr__(self, "_ranges", tuple(ranges))
         object.__setattr__(self, "_reach", tuple(accumulate((end for _, _, end in ranges), max)))
 
+    @property
+    def tell_places(self) -> bool:
+        """Whether any of them tells where its code is."""
+        return bool(self._ranges)
+
     def at(self, address: int) -> Unit | None:
         """The unit that an address belongs to. An object file with one unit needs no ranges."""
         last = bisect_right(self._ranges, (address, 1, 0)) - 1

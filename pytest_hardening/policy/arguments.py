@@ -16,7 +16,8 @@ def strings(name: str, value: Iterable[str]) -> tuple[str, ...]:
     ------
     PolicyError: `value` is no list of strings.
     """
-    found = () if isinstance(value, str | bytes) or not isinstance(value, Iterable) else tuple(value)
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable) or any(not isinstance(s, str) for s in found):
-        raise PolicyError(f"{name}={value!r}: expected a list of strings")
-    return found
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        found = tuple(value)
+        if all(isinstance(one, str) for one in found):
+            return found
+    raise PolicyError(f"{name}={value!r}: expected a list of strings")

@@ -8,7 +8,7 @@ from ..image import Image
 from ..layout import RawSymbol
 from ..symbols import dynamic_symbols, symbol_section
 from .functions import functions_of
-from .own_code import UnitIndex, is_runtime, own_functions
+from .own_code import is_runtime, own_functions
 
 __all__ = ["entry_points"]
 
@@ -42,7 +42,7 @@ def _own_addresses(image: Image, facts: ElfFacts, units: Units) -> frozenset[int
     if not facts.kind.is_static:
         return None
     functions = functions_of(image, facts)
-    own = own_functions(image, facts, functions, UnitIndex(units))
+    own = own_functions(image, facts, functions, units)
     return frozenset(functions[index].address for index in own.indices if index not in own.strays)
 
 

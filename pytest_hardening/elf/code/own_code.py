@@ -10,12 +10,11 @@ certain, and the rest are strays.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Collection
 from typing import NamedTuple
 
 from .. import layout as elf
-from ..facts import ElfFacts, Section, Unit, Units
+from ..facts import ElfFacts, Section, Units
 from ..image import Image
 from ..symbols import symbol_section
 from .functions import FunctionList
@@ -23,7 +22,6 @@ from .pointer_arguments import BLOCKS, OBJECTS, TEXTS
 
 __all__ = [
     "Own",
-    "UnitIndex",
     "is_cold",
     "is_hidden_runtime",
     "is_runtime",
@@ -121,33 +119,6 @@ def is_hidden_runtime(functions: FunctionList, index: int) -> bool:
     return _OF_UNWINDER.match(name) is not None and functions.is_local(index) and functions.index_of(_UNWINDER) >= 0
 
 
-class UnitIndex:
-    """Which unit an address lies in, by bisection.
-
-    Parameters
-    ----------
-    units: all of the file.
-    """
-
-    def __init__(self, units: Units) -> None:
-        ranges = sorted((start, end, index) for index, unit in enumerate(units.found) for start, end in unit.ranges)
-        self._starts = [start for start, _, _ in ranges]
-        self._ranges = ranges
-        self._units = units
-
-    @property
-    def known(self) -> bool:
-        """Whether any unit tells where its code is."""
-        return bool(self._ranges)
-
-    def at(self, address: int) -> Unit | None:
-        """See `Units.at`."""
-        index = bisect_right(self._starts, address) - 1
-        if index >= 0 and address < self._ranges[index][1]:
-            return self._units.found[self._ranges[index][2]]
-        return None if self._ranges else self._units.at(address)
-
-
 class Own(NamedTuple):
     """The places of the file's own functions in its list.
 
@@ -162,7 +133,7 @@ class Own(NamedTuple):
     incomplete: str = ""
 
 
-def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units: UnitIndex) -> Own:
+def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units: Units) -> Own:
     """The functions that were compiled from the user's sources, as far as the file tells."""
     if not facts.kind.is_static:
         return Own(range(len(functions)))
@@ -174,7 +145,7 @@ def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units:
     by_units: set[int] = set()
     # where the C library tells its units, too, they say nothing of whose code it is
     markers = [index for name in _LIBRARY_STARTS if (index := functions.index_of(name)) >= 0]
-    if units.known and not any(units.at(functions[index].address & ~1) for index in markers):
+    if units.tell_places and not any(units.at(functions[index].address & ~1) for index in markers):
         by_units = {index for index in range(len(functions)) if units.at(functions[index].address & ~1) is not None}
     complete = certain or (bool(by_units) and found <= by_units)
     reason = "static: only functions that certainly stand in front of the libraries' were looked at"
@@ -183,7 +154,7 @@ def own_functions(image: Image, facts: ElfFacts, functions: FunctionList, units:
 
 
 def _in_front_of_libraries(
-    image: Image, facts: ElfFacts, functions: FunctionList, units: UnitIndex
+    image: Image, facts: ElfFacts, functions: FunctionList, units: Units
 ) -> tuple[list[int], bool, set[int]]:
     """The functions that stand in front of the libraries', whether these are all of .text, and those that stand
     elsewhere and whose names tell of no library.

@@ -22,7 +22,7 @@ from .constants import NO_TEXTS, texts_of_object, texts_of_program
 from .coverage import uncovered_code
 from .functions import Code, Function, functions_of, joins_functions
 from .languages import calls_rust_main, is_foreign, languages_in
-from .own_code import UnitIndex, is_cold, is_hidden_runtime, is_runtime, is_runtime_file, own_functions
+from .own_code import is_cold, is_hidden_runtime, is_runtime, is_runtime_file, own_functions
 from .plain_calls import FORTIFIABLE, KEPT
 from .stubs import stub_names
 
@@ -66,7 +66,7 @@ class _Search:
     def __init__(self, image: Image, facts: ElfFacts, units: Units) -> None:
         self.incomplete: list[str] = []
         self._facts = facts
-        self._units = UnitIndex(units)
+        self._units = units
         self._object = facts.kind is Kind.OBJECT
         # `ld -r` makes one object of several, each of which names its source
         single = self._object and len(units.found) == 1 and len(source_files(image)) == 1
@@ -116,7 +116,7 @@ class _Search:
         return function.address & ~1 if self._thumb else function.address
 
     def unit_of(self, function: Function) -> Unit | None:
-        if self._object and self._units.known:
+        if self._object and self._units.tell_places:
             return None  # no addresses before linking
         return self._units.at(self.start_of(function))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_hardening.elf.code.functions import Function, functions_of
-from pytest_hardening.elf.code.own_code import UnitIndex, is_runtime, own_functions
+from pytest_hardening.elf.code.own_code import is_runtime, own_functions
 from pytest_hardening.elf.code.stubs import stub_names
 from pytest_hardening.elf.facts import Need, StackUse, Unit, Units
 from pytest_hardening.elf.image import Image
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[list[Function], set[str]]:
     with Source.open(path) as source:
         image, facts = Image(source), ElfReader(source, path.name).facts
         functions = functions_of(image, facts)
-        own = own_functions(image, facts, functions, UnitIndex(Units(())))
+        own = own_functions(image, facts, functions, Units(()))
         return list(functions), {functions.name(index) for index in own.indices}
 
 
@@ -172,7 +172,7 @@ def test_static_and_stripped(build: CompileC) -> None:
     path = build(PROGRAM, flags=["-O2", "-static"], link_flags=["-s"])
     with Source.open(path) as source:
         image, facts = Image(source), ElfReader(source, path.name).facts
-        own = own_functions(image, facts, functions_of(image, facts), UnitIndex(Units(())))
+        own = own_functions(image, facts, functions_of(image, facts), Units(()))
         assert (tuple(own.indices), own.incomplete.split(":")[0]) == ((), "static and stripped")
 
 
@@ -185,7 +185,7 @@ def test_static_program_with_units(build: CompileC) -> None:
     with Source.open(path) as source:
         image, facts = Image(source), ElfReader(source, path.name).facts
         functions = functions_of(image, facts)
-        own = own_functions(image, facts, functions, UnitIndex(units))
+        own = own_functions(image, facts, functions, units)
         assert ({functions.name(index) for index in own.indices}, own.incomplete) == (OWN, "")
 
 
