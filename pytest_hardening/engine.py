@@ -233,7 +233,8 @@ def _judge_elf(
             demands = demanding.demands(Target(Kind.OBJECT, "", None, member is not None))
             verdicts = _verdicts(demanding, demands, _of_bitcode)
             return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts, name, demands.unknown)
-        with ElfReader(source, member or os.path.basename(artifact.path), artifact.build_root, folders) as reader:
+        name_of_file = member or os.path.basename(artifact.path)
+        with ElfReader(source, name_of_file, artifact.build_root, folders, artifact.recipe) as reader:
             kind, machine = reader.facts.kind, reader.facts.machine.name
             demands = demanding.demands(Target(kind, machine, reader.facts.libc, member is not None))
             verdicts = _verdicts(demanding, demands, partial(_evaluate, reader))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from .recipe import Recipe
+
 __all__ = ["Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"]
 
 #: What an unknown verdict does to the gate: it fails, it is shown, or it passes over.
@@ -144,11 +146,13 @@ class Artifact:
     path: path of the file, links resolved; may hold surrogate escapes where the name is not UTF-8.
     display: the name shown to people and written to reports: relative where possible, always valid UTF-8.
     build_root: the build tree the file lies in (a folder with CMakeCache.txt or the like), or None.
+    recipe: how a build system says that it is made; None where nothing is known of that.
     """
 
     path: str
     display: str
     build_root: str | None = None
+    recipe: Recipe | None = field(default=None, compare=False, repr=False)
 
     def __fspath__(self) -> str:
         return self.path

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from ..model import Kind
+from ..recipe import Recipe
 from .layout import DT_FLAGS, DT_FLAGS_1, PF_W, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, Segment
 from .machines import Machine
 
@@ -486,6 +487,8 @@ class ElfFacts:
     link-time-optimisation bytecode, no machine code.
     entry, flags: e_entry and e_flags of the ELF header.
     build_id: the contents of NT_GNU_BUILD_ID in a PT_NOTE; empty where there is none.
+    recipe: how a build system says that it is made, of a member of an archive the whole archive; None where nothing is
+        known of that.
     """
 
     name: str
@@ -523,6 +526,7 @@ class ElfFacts:
     odd_names: OddNames | None = None
     cfi_traces: CfiTraces | None = None
     build_id: bytes | None = None
+    recipe: Recipe | None = None
 
     def segment(self, kind: int) -> Segment | None:
         """The first segment of a type, or None."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ArtifactError
 from ..model import Kind
+from ..recipe import Recipe
 from . import layout as elf
 from .facts import Dynamic, ElfFacts, Need, Section, StackArrays, Units
 from .image import Image
@@ -34,6 +35,7 @@ class ElfReader:
     name: the file's or member's name, for the facts.
     build_root: see `ElfFacts.build_root`.
     debug_folders: where a debug file that it names may be looked for; by default no other file is opened.
+    recipe: see `ElfFacts.recipe`.
 
     Raises
     ------
@@ -41,11 +43,16 @@ class ElfReader:
     """
 
     def __init__(
-        self, source: Source, name: str, build_root: str | None = None, debug_folders: tuple[str, ...] = ()
+        self,
+        source: Source,
+        name: str,
+        build_root: str | None = None,
+        debug_folders: tuple[str, ...] = (),
+        recipe: Recipe | None = None,
     ) -> None:
         self._image = Image(source)
         self._debug = _Debug(self._image, debug_folders)
-        self.facts = _base_facts(self._image, name, build_root)
+        self.facts = replace(_base_facts(self._image, name, build_root), recipe=recipe)
 
     def __enter__(self) -> ElfReader:
         return self
