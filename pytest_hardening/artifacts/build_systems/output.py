@@ -1,0 +1,43 @@
+"""What every reader of a build system returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...recipe import Recipe
+
+__all__ = ["Build", "Output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a target makes.
+
+    Parameters
+    ----------
+    name: the target's name, with the configuration before it where the build has several: `SHARED`, `Debug/SHARED`.
+    path: absolute path of the file; it need not exist.
+    recipe: how it is made.
+    """
+
+    name: str
+    path: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build folder as its build system describes it.
+
+    Parameters
+    ----------
+    system: the build system, for people: "CMake", "Meson", "compile_commands.json".
+    folder: absolute path of the build folder.
+    outputs: the linked files and static archives of all targets, sorted by name.
+    problems: (name, reason) of what could not be read; the rest is judged all the same.
+    """
+
+    system: str
+    folder: str
+    outputs: tuple[Output, ...]
+    problems: tuple[tuple[str, str], ...] = ()
