@@ -20,7 +20,7 @@ __all__ = ["MISSING", "Discovery", "artifact_at", "counted", "discover"]
 #: Reasons of paths that lead nowhere.
 MISSING = (_ABSENT, _UNMATCHED) = ("does not exist", "matches no file")
 
-_LIBRARY_NAME = re.compile(r"\.(so(\.[\w.]+)?|a|ko)$")
+_LIBRARY_NAME = re.compile(r"\.(so(\.\d\w*)*|a|ko)$")  # not libx.so.1.2.symbols, which Meson writes
 _OBJECT_NAME = re.compile(r"\.(o|lo|obj)$")
 _PROBE_NAME = re.compile(r"^(a\.out|conftest(\..*)?|cmTC_\w+|CMakeDetermineCompilerABI_\w+\.bin|feature_tests\.bin)$")
 _PROBE_FOLDERS = frozenset({"CMakeTmp", "CMakeScratch", "CompilerIdC", "CompilerIdCXX", "CompilerIdASM"})

@@ -28,6 +28,7 @@ FILES = {
     "lib/libA.so.1.2": elf(LIBRARY),
     "lib/libA.a": b"!<arch>\nA.o/  ",
     "lib/libThin.a": b"!<thin>\nA.o/  ",
+    "lib/libA.so.1.2.symbols": b"T libA_open\n",
     "lib/empty.so": b"",
     "lib/linker.so": b"/* GNU ld script */ INPUT(-lA)",
     "lib/group.a": b"GROUP ( libA.a )",
