@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ToolchainError,
     )
     from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
+    from .runtime import assert_goes_through, assert_stops
 
 __all__ = [
     "Artifact",
@@ -59,6 +60,7 @@ __all__ = [
     "assert_bind_now",
     "assert_cf_protection",
     "assert_fortify",
+    "assert_goes_through",
     "assert_hardened",
     "assert_no_rpath",
     "assert_no_rwx_segments",
@@ -68,6 +70,7 @@ __all__ = [
     "assert_pie",
     "assert_relro",
     "assert_stack_protector",
+    "assert_stops",
     "inspect",
 ]
 
@@ -75,6 +78,7 @@ _MODULES = {
     **dict.fromkeys(("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"), "model"),
     **dict.fromkeys(("Check", "Parameter"), "checks.base"),
     **dict.fromkeys(("ElfFacts", "Need"), "elf.facts"),
+    **dict.fromkeys(("assert_goes_through", "assert_stops"), "runtime"),
     "inspect": "engine",
 }
 

@@ -55,8 +55,10 @@ PACKAGES = {
     "objdump": "binutils",
     "patchelf": "patchelf",
     "pkg-config": "pkg-config",
+    "prlimit": "util-linux",
     "ranlib": "binutils",
     "readelf": "binutils",
+    "setpriv": "util-linux",
     "strip": "binutils",
     "tcc": "tcc",
 }
@@ -69,6 +71,7 @@ RULES = (
     (re.compile(r"llvm-(?:ar|objcopy|strip|nm)(-\d+)"), "llvm{0}"),
     (re.compile(r"[a-z0-9_]+-linux-musl[a-z]*-gcc"), "musl-tools"),
     (re.compile(r"(arm-none-eabi|riscv64-unknown-elf)-gcc"), "gcc-{0}"),
+    (re.compile(r"qemu-(?!system)\w+"), "qemu-user"),
 )
 
 # The targets that Debian 12 has cross compilers for; for any other triple the package's name is not known.
