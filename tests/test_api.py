@@ -51,7 +51,8 @@ def test_all_is_sorted_and_complete() -> None:
     from pytest_hardening import assertions, errors, model
 
     for_authors = {"Check", "ElfFacts", "Need", "Parameter"}
-    names = {*assertions.__all__, *errors.__all__, *model.__all__, *for_authors, "inspect"}
+    of_programs = {"assert_goes_through", "assert_stops"}
+    names = {*assertions.__all__, *errors.__all__, *model.__all__, *for_authors, *of_programs, "inspect"}
     assert set(pytest_hardening.__all__) == names
 
 
