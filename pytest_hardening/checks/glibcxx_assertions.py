@@ -86,7 +86,8 @@ class GlibcxxAssertions(Check):
         if imports is None or not _shows_cplusplus(facts):
             return self.unknown("stripped: whether there is C++ in it cannot be told", assertions=None)
         units = _cplusplus_units(facts)
-        recorded = [unit for unit in units if _is_recorded(unit, libcxx=_is_libcxx(facts))]
+        libcxx = _is_libcxx(facts)
+        recorded = [unit for unit in units if _is_recorded(unit, libcxx=libcxx)]
         whole = bool(units) and not missing_units(facts)
         modes = _modes(facts)
         if "none" in modes:
@@ -103,7 +104,7 @@ class GlibcxxAssertions(Check):
         if called:
             return self._called(facts, called, alone=whole and len(units) == 1)
         unchecked = _unchecked(facts)
-        if unchecked and "abort" not in imports.names and not _is_libcxx(facts):
+        if unchecked and "abort" not in imports.names and not libcxx:
             return self.failed(
                 "no assertions: std::vector's operator[] does not check its index",
                 Evidence(
@@ -118,7 +119,7 @@ class GlibcxxAssertions(Check):
             "calls libc++'s abort, as code without exceptions does in any hardening mode"
             if aborts
             else "no call of an assertion, which proves nothing: the code may use no container",
-            remedy="" if _is_libcxx(facts) else _RECORD,
+            remedy="" if libcxx else _RECORD,
             assertions=None,
         )
 
