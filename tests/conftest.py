@@ -74,6 +74,16 @@ def tool_for() -> Callable[[str], str]:
     return tool_for
 
 
+@pytest.fixture(scope="session")
+def gstreamer(tool_for: Callable[[str], str]) -> None:
+    """What the media server of the sample project is built and run with."""
+    for tool in ("cmake", "gst-inspect-1.0", "gst-launch-1.0"):
+        tool_for(tool)
+    words = [tool_for("pkg-config"), "--variable=libdir", "gstreamer-base-1.0"]
+    if subprocess.run(words, capture_output=True, check=False).returncode != 0:
+        missing("GStreamer's headers are missing; install them with: apt-get install libgstreamer1.0-dev")
+
+
 @pytest.fixture
 def build(compile_c: CompileC, compiler_for: Callable[[str], Compiler]) -> CompileC:
     """`compile_c` that takes commands only, gcc without one, and says what to install."""

@@ -116,7 +116,8 @@ def test_installed_package_is_the_wheel() -> None:
     package = Path(str(files("pytest_hardening")))
     assert package.resolve() != Path(__file__).resolve().parent.parent / "pytest_hardening"
     recorded = {str(file) for file in importlib.metadata.files("pytest-hardening") or ()}
-    for name in ("py.typed", "reports/schema.json", "policy/profiles/kms-6.7.toml", "sample_project/Makefile"):
+    sample = ("sample_project/Makefile", "sample_project/media_server/hardening.toml")
+    for name in ("py.typed", "reports/schema.json", "policy/profiles/kms-6.7.toml", *sample):
         assert f"pytest_hardening/{name}" in recorded
         assert (package / name).is_file()
     (entry,) = importlib.metadata.entry_points(group="pytest11", name="hardening")

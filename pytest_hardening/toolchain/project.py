@@ -89,6 +89,7 @@ class Project:
         generator: str | None = None,
         targets: Sequence[str] = (),
         jobs: int = 2,
+        folder: str = ".",
     ) -> Path:
         """Configure and build with CMake and return the build folder, which is in the cache and must not be changed.
 
@@ -96,6 +97,7 @@ class Project:
         - `build_type`: CMAKE_BUILD_TYPE; none without it.
         - `generator`: as for `cmake -G`; CMake's default without it.
         - `targets`: what to build; the default target without any.
+        - `folder`: where the CMakeLists.txt lies, relative to the project's folder; it may use what lies beside it.
 
         The build folder holds the replies of the CMake File API too.
 
@@ -108,16 +110,16 @@ class Project:
         options += [word if word.startswith("-") else f"-D{word}" for word in definitions]
         steps = ["--verbose", "--parallel", str(jobs), *(("--target", *targets) if targets else ())]
 
-        def build(folder: Path, commands: list[CommandResult]) -> None:
-            source, output = self._copy_into(folder)
+        def build(work: Path, commands: list[CommandResult]) -> None:
+            source, output = self._copy_into(work)
             queries = output / ".cmake/api/v1/query"
             queries.mkdir(parents=True)
             for query in _CMAKE_QUERIES:
                 (queries / query).touch()
-            for words in (["-S", str(source), "-B", str(output), *options], ["--build", str(output), *steps]):
-                run((str(tools[0]), *words), cwd=folder, timeout=self.timeout, log=commands)
+            for words in (["-S", str(source / folder), "-B", str(output), *options], ["--build", str(output), *steps]):
+                run((str(tools[0]), *words), cwd=work, timeout=self.timeout, log=commands)
 
-        return self._build("cmake", tools, (*options, *steps), build) / "build"
+        return self._build("cmake", tools, (folder, *options, *steps), build) / "build"
 
     def _build(
         self,

@@ -8,6 +8,7 @@ include(CheckCSourceCompiles)
 #
 # -fPIC, -fPIE and -pie are not here: POSITION_INDEPENDENT_CODE and check_pie_supported() bring them.
 function(common_build_flags)
+  set(optimization "-O2")
   set(format "-Wformat -Werror=format-security")
   set(fortify "-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2")
   set(stack_protector "-fstack-protector-strong")
@@ -30,6 +31,8 @@ function(common_build_flags)
   # A distribution's compiler may have any of these on by default: each break turns its mitigation off explicitly.
   if(BREAK STREQUAL "format-security")
     set(format "")
+  elseif(BREAK STREQUAL "unoptimised")
+    set(optimization "-O0")
   elseif(BREAK STREQUAL "fortify")
     set(fortify "-U_FORTIFY_SOURCE")
   elseif(BREAK STREQUAL "stack-protector")
@@ -49,7 +52,7 @@ function(common_build_flags)
   endif()
 
   set(CMAKE_C_FLAGS
-      "${CMAKE_C_FLAGS} -O2 -g -Wall -Wextra ${format} ${fortify} ${stack_protector} ${cf_protection}"
+      "${CMAKE_C_FLAGS} ${optimization} -g -Wall -Wextra ${format} ${fortify} ${stack_protector} ${cf_protection}"
       PARENT_SCOPE)
   set(CF_PROTECTION "${cf_protection}" PARENT_SCOPE)
 

@@ -17,6 +17,7 @@ from pytest_hardening.checks.registry import check_names
 from pytest_hardening.fixtures import SampleProject
 from pytest_hardening.policy.profile import built_in_profiles, load_profile
 from pytest_hardening.reports.manual import markdown
+from pytest_hardening.toolchain import shipped_sample_project
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,7 +54,11 @@ def project(tmp_path: Path, sample_project: SampleProject, monkeypatch: pytest.M
 def run(command: str) -> subprocess.CompletedProcess[str]:
     """Run a documented command with this interpreter's environment; of pipes and shells we document nothing."""
     words = shlex.split(command)
-    tools = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], "python": [sys.executable]}
+    tools = {
+        "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        "python": [sys.executable],
+        "cmake": ["cmake"],
+    }
     environment = {"COLUMNS": "200", "PATH": os.environ["PATH"]}
     return subprocess.run(
         [*tools[words[0]], *words[1:]], capture_output=True, text=True, check=False, timeout=120, env=environment
@@ -61,7 +66,10 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("block", blocks("console"))
-def test_console_blocks(block: str, project: Path) -> None:
+def test_console_blocks(block: str, project: Path, request: pytest.FixtureRequest) -> None:
+    if "cd sample_project/media_server\n" in block:
+        request.getfixturevalue("gstreamer")
+        shutil.copytree(shipped_sample_project(), project / "sample_project")
     run_console(block)
 
 
@@ -69,6 +77,9 @@ def run_console(block: str) -> None:
     """Run the commands of a block, and find the lines below each in its output, in this order."""
     output: list[str] = []
     for line in block.splitlines():
+        if line.startswith("$ cd "):
+            os.chdir(line[5:])  # the fixture `project` goes back
+            continue
         if line.startswith("$ "):
             result = run(line[2:])
             assert result.returncode in (0, 1), result.stdout + result.stderr

@@ -122,6 +122,14 @@ def test_cmake_builds_and_records_its_targets(project: Project, generator: str |
     assert project.cmake("VALUE=3", "-DUNUSED=1", build_type="Release", generator=generator, targets=["prog"]) == folder
 
 
+def test_cmake_lists_below_the_top_of_the_tree(project: Project) -> None:
+    (project.path / "cpp").mkdir()
+    text = (project.path / "CMakeLists.txt").read_text().replace("main.c", "../main.c")
+    (project.path / "cpp/CMakeLists.txt").write_text(text)
+    (project.path / "CMakeLists.txt").unlink()
+    assert exit_status(project.cmake("VALUE=5", folder="cpp") / "prog") == 5
+
+
 def test_cmake_gets_nothing_from_the_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMAKE_GENERATOR", "No Such Generator")
     monkeypatch.setenv("CMAKE_TOOLCHAIN_FILE", "/nowhere")
