@@ -46,8 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _PrintFolder(argparse.Action):
+    """Prints what CMake's find_package(PytestHardening) needs as PytestHardening_DIR."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cmake"))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_hardening", description="Judge the hardening of ELF files.")
+    parser.add_argument(
+        "--cmake-dir", action=_PrintFolder, nargs=0, help="print the folder of PytestHardeningConfig.cmake and exit"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     inspect = commands.add_parser(
         "inspect",

@@ -103,6 +103,9 @@ class Accounts:
         if self._gate.policy.is_forced:  # which may not demand the check of what the waiver is for
             return False
         given = [os.path.relpath(path, self._config.rootpath) for path in settings.paths if not os.path.isfile(path)]
+        if settings.builds and not settings.paths:  # what no target makes was not judged
+            named = () if settings.targets else ("target:",)
+            return all(_WILD.search(glob) is None or glob.startswith(named) for glob in waiver.path)
         return all(_WILD.search(glob) is None or _holds_all(given, glob) for glob in waiver.path)
 
     def _unused_line(self, number: int) -> str:

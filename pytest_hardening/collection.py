@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ __all__ = [
     "collect_items",
     "collector_at",
     "each_once",
+    "items_of",
     "none_judged",
     "problem_items",
 ]
@@ -50,10 +50,13 @@ UNJUDGED = "hardening_unjudged"
 
 
 class ArtifactCollector(pytest.Collector):
-    """One artifact; its node id is its display name. Who is `named` by the user always has an item."""
+    """One artifact; its node id is its display name, or what it is `called`. Who is `named` by the user always has an
+    item.
+    """
 
-    def __init__(self, artifact: Artifact, named: bool, **arguments: Any) -> None:
-        super().__init__(name=artifact.display, nodeid=_node_id(artifact.display), **arguments)
+    def __init__(self, artifact: Artifact, named: bool, called: str = "", **arguments: Any) -> None:
+        name = called or artifact.display
+        super().__init__(name=name, nodeid=_node_id(name), **arguments)
         self.artifact = artifact
         self.named = named
 
@@ -77,12 +80,13 @@ class ArtifactCollector(pytest.Collector):
 
 
 class ProblemCollector(pytest.Collector):
-    """A path that leads to nothing that can be judged."""
+    """A path that leads to nothing that can be judged; of a `target` that was not built, to the missing file."""
 
-    def __init__(self, reason: str, where: str, **arguments: Any) -> None:
+    def __init__(self, reason: str, where: str, path: str = "", target: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
         self.reason = reason
         self.where = where
+        self.entry = ArtifactReport(path or self.name, None, Kind.NOT_ELF, "", reason, target=target)
 
     def collect(self) -> list[pytest.Item]:
         """The one item that fails."""
@@ -118,6 +122,8 @@ class _HardeningItem(pytest.Item):
     def _without_name(self, text: str) -> str:
         """A message without the file that it begins with, where it does."""
         name = self.parent.name if self.parent is not None else ""
+        if isinstance(self.parent, ArtifactCollector):
+            name = self.parent.artifact.display
         return text[len(name) :].lstrip(": ") if name and text.startswith((f"{name}: ", f"{name} ")) else text
 
     def note(self, entry: ArtifactReport, verdicts: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
@@ -141,7 +147,8 @@ class ProblemItem(_HardeningItem):
 
     def runtest(self) -> None:
         path = self.parent.name if self.parent is not None else ""
-        self.note(ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason), [], [])
+        entry = ArtifactReport(path, None, Kind.NOT_ELF, "", self.reason)
+        self.note(self.parent.entry if isinstance(self.parent, ProblemCollector) else entry, [], [])
         raise ArtifactError(f"{path}: {self.reason}{self.where}")
 
 
@@ -247,19 +254,19 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
     found, named = find_artifacts(session.config, paths, objects=gate.settings.objects, base=base)
-    gate.left_out = Counter(found.left_out)
+    gate.left_out.update(found.left_out)
     excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
     if excluded:
-        gate.left_out[f"files that {gate.policy.file} excludes"] = len(excluded)
+        gate.left_out[f"files that {gate.policy.file} excludes"] += len(excluded)
     if excluded and len(excluded) == len(found.artifacts):
         reason = f"{gate.policy.file} excludes everything in it, so nothing would be judged"
         return problem_items(session, [*((display(path, base), reason) for path in paths), *found.problems])
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
-        if artifact in excluded:
+        if artifact in excluded or artifact in gate.targets.found:
             continue
         is_named = artifact.path in named
-        collected = _collected(ArtifactCollector.from_parent(session, artifact=artifact, named=is_named))
+        collected = items_of(ArtifactCollector.from_parent(session, artifact=artifact, named=is_named))
         if not collected:
             gate.left_out["files that no required check applies to"] += 1
         items += collected
@@ -273,17 +280,30 @@ def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[p
     gate = session.config.stash[GATE]
     base = os.path.realpath(session.config.rootpath)
     reason = f"nothing in it that the required checks apply to ({', '.join(gate.policy.checks)})"
-    paths = (*(() if gate.settings.picked else gate.settings.paths), *sorted(gate.settings.named))
+    given = () if gate.settings.picked else (*gate.settings.paths, *gate.settings.builds)
+    paths = (*given, *sorted(gate.settings.named))
     return problem_items(session, ((display(path, base), reason) for path in paths))
 
 
-def problem_items(session: pytest.Session, problems: Iterable[tuple[str, str]]) -> list[pytest.Item]:
-    """Items that fail, each called as its path, with the reason."""
+def problem_items(
+    session: pytest.Session,
+    problems: Iterable[tuple[str, str]],
+    missing: Mapping[str, tuple[str, str]] | None = None,
+) -> list[pytest.Item]:
+    """Items that fail, each called as its path, with the reason.
+
+    Parameters
+    ----------
+    missing: of those that are called otherwise, the path and the target, by what they are called.
+    """
     items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
         where = _looked_for(session.config, name) if reason in MISSING else ""
-        collector = ProblemCollector.from_parent(session, name=name, nodeid=_node_id(name), reason=reason, where=where)
-        items += _collected(collector)
+        path, target = (missing or {}).get(name, ("", ""))
+        collector = ProblemCollector.from_parent(
+            session, name=name, nodeid=_node_id(name), reason=reason, where=where, path=path, target=target
+        )
+        items += items_of(collector)
     return items
 
 
@@ -299,7 +319,7 @@ def _node_id(name: str) -> str:
     return name.replace("::", r":\x3a")
 
 
-def _collected(collector: pytest.Collector) -> list[pytest.Item]:
+def items_of(collector: pytest.Collector) -> list[pytest.Item]:
     """The items of a collector, announced as pytest's own are, so that they are counted while they are collected."""
     report = collector.ihook.pytest_make_collect_report(collector=collector)
     collector.ihook.pytest_collectreport(report=report)

@@ -94,7 +94,8 @@ class Comparing:
         paths = (*settings.paths, *sorted(settings.named))
         found = discover(paths, objects=settings.objects, base=os.path.realpath(self._config.rootpath))
         excluded = self._gate.policy.excluded
-        return frozenset(artifact.display for artifact in found.artifacts if not excluded(artifact.display))
+        artifacts = (*found.artifacts, *self._gate.targets.found)
+        return frozenset(artifact.display for artifact in artifacts if not excluded(artifact.display))
 
     @cached_property
     def _pairs(self) -> dict[str, Match]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ from .checks.members import Summary
 from .checks.registry import check_names, get_check
 from .checks.rules import mistakes_of_verdict
 from .elf.debug_files import debug_folders
+from .elf.image import printable
 from .elf.reader import ElfReader
 from .elf.source import Source
 from .errors import ArtifactError
@@ -130,6 +131,12 @@ def judge(
     wanted: the checks with all their parameters, or who says what is demanded of each target.
     """
     demanding = wanted if isinstance(wanted, Demanding) else _Everywhere(wanted)
+    target = printable(artifact.recipe.target) if artifact.recipe is not None else ""
+    for entry in _judged(artifact, demanding, debug_roots):
+        yield replace(entry, target=target) if target else entry
+
+
+def _judged(artifact: Artifact, demanding: Demanding, debug_roots: tuple[str, ...]) -> Iterator[ArtifactReport]:
     try:
         with Source.open(artifact.path) as source:
             if is_archive(source):

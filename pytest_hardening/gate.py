@@ -9,16 +9,19 @@ from dataclasses import replace
 
 import pytest
 
+from .artifacts.build_systems.targets import Targets, find_targets
 from .artifacts.names import display
 from .assertions import require
+from .attribution import attributed
 from .engine import artifact_of, inspect, judge, kind_of
 from .errors import ArtifactError
-from .model import Artifact, Kind, Report
+from .model import Artifact, ArtifactReport, Kind, Report
 from .options import Settings, settings_of
 from .policy.acceptance import acceptance_of
 from .policy.given import COMMAND_LINE, DEFAULT
-from .policy.policy import Policy, load_policy
+from .policy.policy import PLUGINS, Policy, load_policy
 from .policy.profile import Profile
+from .staleness import why_stale
 
 __all__ = ["GATE", "Gate", "Hardening", "policy_of"]
 
@@ -95,12 +98,20 @@ class Gate(Hardening):
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
+        self.targets = self._targets()
+        self.policy = self.policy.with_targets(self.targets.names, self.targets.modules)
         self.acceptance = acceptance_of(self.policy, self.settings.baseline, update=self.settings.update_baseline)
         self.concerned: Counter[int] = Counter()
         self.left_out: Counter[str] = Counter()
         self._profiles: dict[Artifact, Profile] = {}
         self._selected: dict[Artifact, list[str]] = {}
         self._reports: OrderedDict[Artifact, Report] = OrderedDict()
+
+    def _targets(self) -> Targets:
+        """What build systems say is built; in every process, as it decides which waivers are about what."""
+        settings = self.settings
+        builds = () if settings.picked else settings.builds
+        return find_targets(builds, self._base, only=settings.targets, allow_unbuilt=settings.allow_unbuilt)
 
     def profile_of(self, artifact: Artifact, kind: Kind | None = None) -> Profile:
         """What is required of an artifact; asked once, so that its headers are not read again."""
@@ -123,6 +134,7 @@ class Gate(Hardening):
             parts += [checks, *(["strict"] if policy.is_strict else [])]
         else:
             parts += [f"profile {profile.name} ({checks}{', strict' if policy.is_strict else ''})"]
+            parts += [f"{PLUGINS} for MODULE targets"] if policy.has_plugins else []
         return f"{', '.join(parts)}: {', '.join(profile.checks)}"
 
     @property
@@ -131,6 +143,18 @@ class Gate(Hardening):
         if self.policy.strict_given.source == COMMAND_LINE:
             return "--hardening-strict"
         return "hardening_strict" if self.policy.strict_given.value and not self.policy.file else "the policy"
+
+    def _explained(self, artifact: Artifact, entry: ArtifactReport) -> ArtifactReport:
+        """The same with what the build system says of what falls short; an error where it would build another file."""
+        target = self.targets.found.get(artifact)
+        if target is None or target.artifact.recipe is None:
+            return entry
+        recipe = target.artifact.recipe
+        if entry.error is None and (error := why_stale(artifact, recipe, target.build, self._base)):
+            return replace(entry, error=error, verdicts=())
+        return replace(
+            entry, verdicts=tuple(attributed(one, recipe, target.build, self._base) for one in entry.verdicts)
+        )
 
     def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
         """Require of an artifact what is required of another one, wherever it lies."""
@@ -154,7 +178,7 @@ class Gate(Hardening):
             wanted = self._selected.get(artifact)
             wanted_profile = profile if wanted is None else profile.narrowed(wanted)
             entries = list(judge(artifact, wanted_profile, self.settings.debug_roots))
-            report = self._reports[artifact] = Report((entries[-1], *entries[:-1]))
+            report = self._reports[artifact] = Report((self._explained(artifact, entries[-1]), *entries[:-1]))
             if len(self._reports) > _KEPT:
                 self._reports.popitem(last=False)
         return report

@@ -173,6 +173,7 @@ class ArtifactReport:
     profile: the name of the profile whose checks were asked for; empty where these were named one by one.
     unknown: what an unknown verdict of each check does to the gate, as the profile says. Of an archive: the
         strictest that its unknown members ask for. Does not travel in JSON.
+    target: the build system's name for what makes it; empty where no build system was asked.
     """
 
     path: str
@@ -183,6 +184,7 @@ class ArtifactReport:
     verdicts: tuple[Verdict, ...] = ()
     profile: str = ""
     unknown: Mapping[str, OnUnknown] = field(default_factory=dict, compare=False)
+    target: str = ""
 
     @property
     def name(self) -> str:
@@ -198,6 +200,7 @@ class ArtifactReport:
             "error": self.error,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "profile": self.profile or None,
+            "target": self.target or None,
         }
 
     @classmethod
@@ -210,6 +213,7 @@ class ArtifactReport:
             error=data["error"],
             verdicts=tuple(Verdict.from_json(item) for item in data["verdicts"]),
             profile=data.get("profile") or "",
+            target=data.get("target") or "",
         )
 
 

@@ -34,6 +34,9 @@ class Settings:
     compare: the build, or the report of it, that `paths` are compared with, absolute, or None.
     baseline: file of known failures as the command line or the ini file gives it, absolute.
     update_baseline: whether the baseline is rewritten.
+    builds: build folders of which the targets are judged, absolute.
+    targets: of these build folders only these targets; empty for all.
+    allow_unbuilt: whether targets that were not built are left out.
     sources: where each of the other settings comes from, by field.
     idle: the options of the command line that say how to judge, in a session that is given nothing to judge.
     """
@@ -50,20 +53,23 @@ class Settings:
     compare: str | None = None
     baseline: Given = field(default_factory=Given)
     update_baseline: bool = False
+    builds: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    allow_unbuilt: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     idle: tuple[str, ...] = ()
 
     @property
     def values(self) -> Iterator[tuple[str, object, str]]:
         """Name, value and source of what is not part of the policy."""
-        for name in ("paths", "checks", "report", "objects", "debug_roots"):
+        for name in ("paths", "builds", "checks", "report", "objects", "debug_roots"):
             if value := getattr(self, name):
-                yield f"hardening_{name}", value, self.sources[name]
+                yield f"hardening_{_INI.get(name, name)}", value, self.sources[name]
 
     @property
     def active(self) -> bool:
         """Whether the session judges anything."""
-        return bool(self.named or (self.paths and not self.picked))
+        return bool(self.named or ((self.paths or self.builds) and not self.picked))
 
 
 # where pytest looks for its settings, and what must stand there
@@ -77,6 +83,7 @@ _INI_FILES = {
 _MAGIC = (b"\x7fELF", b"!<arch>\n", b"!<thin>\n")
 # options that say how to judge, and without anything to judge serve the marker and the fixture alone
 _HOW_TO_JUDGE = ("profile", "checks", "strict", "objects", "debug_roots", "baseline")
+_INI = {"builds": "build"}
 _SPELLED = {"checks": "check", "debug_roots": "debug-root"}
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -93,6 +100,28 @@ def add_options(parser: pytest.Parser) -> None:
         dest="hardening_paths",
         help="judge this file, folder or glob (repeatable); a node id such as build/PROGRAM::relro among the other "
         "arguments picks what to judge",
+    )
+    group.addoption(
+        "--hardening-build",
+        action="append",
+        default=[],
+        metavar="DIR",
+        dest="hardening_builds",
+        help="judge what the targets of this build folder of CMake make (repeatable); nothing is run",
+    )
+    group.addoption(
+        "--hardening-target",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="hardening_targets",
+        help="of the build folders judge only this target (repeatable)",
+    )
+    group.addoption(
+        "--hardening-allow-unbuilt",
+        action="store_true",
+        default=False,
+        help="leave out targets that were not built, instead of failing",
     )
     group.addoption(
         "--hardening-profile",
@@ -141,6 +170,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("hardening_baseline", "file of known failures, relative to the ini file", default="")
     parser.addini("hardening_paths", "files, folders and globs to judge, relative to the ini file", type="paths")
+    parser.addini("hardening_build", "build folders to judge the targets of, relative to the ini file", type="paths")
     parser.addini("hardening_profile", "what is required: a built-in profile or a TOML file", default=None)
     parser.addini("hardening_checks", "require only these checks", type="args", default=[])
     parser.addini("hardening_report", "JSON file to write all verdicts to", default="")
@@ -164,6 +194,7 @@ def settings_of(config: pytest.Config) -> Settings:
 def _read(config: pytest.Config) -> Settings:
     here = str(config.invocation_params.dir)
     _require_ini_was_read(config, here)
+    builds = _builds(config, here)
     if "" in config.getoption("hardening_paths"):
         raise pytest.UsageError("--hardening needs the path of a file or folder: its value is empty")
     paths = [os.path.join(here, path) for path in config.getoption("hardening_paths")]
@@ -175,9 +206,9 @@ def _read(config: pytest.Config) -> Settings:
     picked = any("::" in argument for argument in config.args)
     if config.getoption("hardening_compare") and config.getoption("hardening_update_baseline"):
         raise pytest.UsageError("--hardening-update-baseline goes without --hardening-compare: one of them judges")
-    judges = bool(named or (paths and not picked))
+    judges = bool(named or ((paths or builds) and not picked))
     if not judges:
-        _require_nothing_to_write(config, picked=picked and bool(paths))
+        _require_nothing_to_write(config, picked=picked and bool(paths or builds))
     report = config.getoption("hardening_report")
     folder = here
     if report is None:
@@ -195,8 +226,12 @@ def _read(config: pytest.Config) -> Settings:
         compare=_compare(config, here),
         baseline=_baseline(config, here),
         update_baseline=bool(config.getoption("hardening_update_baseline")),
+        builds=builds,
+        targets=_targets(config, builds),
+        allow_unbuilt=_allows_unbuilt(config),
         sources={
             "paths": _source(config, "hardening_paths", bool(paths)),
+            "builds": _source(config, "hardening_builds", bool(builds)),
             "checks": _source(config, "hardening_checks", bool(config.getini("hardening_checks"))),
             "report": _source(config, "hardening_report", bool(report)),
             "objects": _source(config, "hardening_objects", bool(_switch(config, "hardening_objects"))),
@@ -204,6 +239,27 @@ def _read(config: pytest.Config) -> Settings:
         },
         idle=() if judges else tuple(_given_in_vain(config)),
     )
+
+
+def _builds(config: pytest.Config, here: str) -> tuple[str, ...]:
+    given = config.getoption("hardening_builds")
+    if "" in given:
+        raise pytest.UsageError("--hardening-build needs a build folder: its value is empty")
+    if given:
+        return tuple(os.path.abspath(os.path.join(here, folder)) for folder in given)
+    return tuple(os.fspath(folder) for folder in config.getini("hardening_build"))
+
+
+def _targets(config: pytest.Config, builds: tuple[str, ...]) -> tuple[str, ...]:
+    targets = tuple(config.getoption("hardening_targets"))
+    for name, given in (("--hardening-target", targets), ("--hardening-allow-unbuilt", _allows_unbuilt(config))):
+        if given and not builds:
+            raise pytest.UsageError(f"{name} needs --hardening-build DIR")
+    return targets
+
+
+def _allows_unbuilt(config: pytest.Config) -> bool:
+    return bool(config.getoption("hardening_allow_unbuilt"))
 
 
 def _require_no_id(here: str, path: str) -> None:
@@ -264,12 +320,13 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
     """pytest looks for its ini file before it knows our options, and takes the path in `--hardening PATH` for a test
     path: with one outside the project it may look elsewhere, and a profile set in the ini file would be ignored.
     """
-    if not config.getoption("hardening_paths"):
+    option = "--hardening=PATH" if config.getoption("hardening_paths") else "--hardening-build=DIR"
+    if not config.getoption("hardening_paths") and not config.getoption("hardening_builds"):
         return
     if os.path.isfile(os.path.join(here, "hardening.toml")) and not os.path.samefile(here, config.rootpath):
         raise pytest.UsageError(
             f"hardening.toml of this folder would not be read, as pytest's root folder is {config.rootpath}: "
-            "write --hardening=PATH, with '=', or give --rootdir"
+            f"write {option}, with '=', or give --rootdir"
         )
     for folder in _above(config.rootpath):
         if os.path.isfile(folder / "hardening.toml"):
@@ -284,9 +341,7 @@ def _require_ini_was_read(config: pytest.Config, here: str) -> None:
         if os.path.isfile(path):
             with open(path, encoding="utf-8", errors="replace") as stream:
                 if mark in stream.read():
-                    raise pytest.UsageError(
-                        f"pytest did not read {name}: write --hardening=PATH, with '=', for this path"
-                    )
+                    raise pytest.UsageError(f"pytest did not read {name}: write {option}, with '=', for this path")
 
 
 def _above(folder: Path) -> Iterator[Path]:

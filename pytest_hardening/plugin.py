@@ -91,8 +91,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = settings_of(config)
     if not settings.active:
-        if settings.picked and settings.paths:
+        if settings.picked and (settings.paths or settings.builds):
             option = "--hardening" if config.getoption("hardening_paths") else "hardening_paths"
+            if not settings.paths:
+                option = "--hardening-build"
             return f"hardening: the paths of {option} are not judged: the ids among the arguments say what runs"
         if settings.idle:
             return (
@@ -128,8 +130,9 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         return
     from .collection import CheckItem, UnjudgedItem, collect_items, each_once, none_judged
     from .gate import GATE
+    from .target_items import collect_targets
 
-    found = [] if settings.picked else collect_items(session, settings.paths)
+    found = [] if settings.picked else [*collect_targets(session), *collect_items(session, settings.paths)]
     items[:] = each_once([*items, *found])
     if problems := none_judged(session, items):
         items[:] = [*(item for item in items if not isinstance(item, UnjudgedItem)), *problems]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..artifacts.names import display
@@ -13,14 +13,18 @@ from ..errors import PolicyError
 from ..model import Kind
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
 from .given import COMMAND_LINE, Given
-from .globs import first_match
+from .globs import first_match, literal, matches
 from .problems import parsed, read
 from .profile import DEFAULT_PROFILE, Layer, Profile, load_profile
 from .waiver import Waiver
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["PLUGINS", "Policy", "load_policy"]
+
+#: The profile of what is loaded with dlopen.
+PLUGINS = "plugin"
 
 _FILE, _PYPROJECT, _TABLE = "hardening.toml", "pyproject.toml", "tool.pytest-hardening"
+_TARGET = "target:"
 _MISSPELT = ("pytest_hardening", "hardening", "pytest-harden")
 
 
@@ -37,6 +41,8 @@ class Policy:
         is required: what the policy file says of checks then does not hold.
     strict_given: whether unknown fails, and who says so.
     only: only these checks; empty for all.
+    modules: the shown names of files that are built to be loaded with dlopen: below what is required of all, they need
+        what the profile `plugin` demands, unless the command line names the profile or a rule matches them.
     """
 
     file: str
@@ -45,7 +51,10 @@ class Policy:
     profile_given: Given
     strict_given: Given
     only: tuple[str, ...]
-    _profiles: dict[tuple[int, ...], Profile] = field(default_factory=dict, init=False, repr=False, compare=False)
+    modules: frozenset[str] = frozenset()
+    _profiles: dict[tuple[int, ...] | None, Profile] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def profile_named(self) -> Given:
@@ -91,6 +100,13 @@ class Policy:
         yield self._of(())
         for number in range(len(self.document.artifact)):
             yield self._of((number,))
+        if self.has_plugins:
+            yield self._of(None)
+
+    @property
+    def has_plugins(self) -> bool:
+        """Whether anything may be required of plug-ins because the build system calls them so."""
+        return bool(self.modules) and not self.is_forced
 
     def for_artifact(self, name: str, kind: Kind) -> Profile:
         """What is required of one artifact.
@@ -100,7 +116,28 @@ class Policy:
         name: as it is shown.
         kind: what it is, of a static archive `Kind.ARCHIVE`.
         """
-        return self._of(tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind)))
+        numbers = tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind))
+        return self._of(None if not numbers and self.has_plugins and name in self.modules else numbers)
+
+    def with_targets(self, names: Mapping[str, str], modules: frozenset[str]) -> Policy:
+        """The same where globs that begin with `target:` match the files that targets make.
+
+        Parameters
+        ----------
+        names: the target's name by the shown name of its file.
+        """
+
+        def resolved(globs: Iterable[str]) -> tuple[str, ...]:
+            return tuple(one for glob in globs for one in (glob, *_files(glob, names)))
+
+        rules = tuple(
+            rule if rule.path is None else rule.model_copy(update={"path": resolved(rule.path)})
+            for rule in self.document.artifact
+        )
+        waivers = tuple(one.model_copy(update={"path": resolved(one.path)}) for one in self.waivers)
+        exclude = resolved(self.document.exclude)
+        changes = {"artifact": rules, "waiver": waivers, "exclude": exclude}
+        return replace(self, document=self.document.model_copy(update=changes), modules=modules)
 
     def excluded(self, name: str) -> str | None:
         """The glob that leaves an artifact out, or None."""
@@ -115,12 +152,20 @@ class Policy:
         """
         return self._over(name, {}, ())
 
-    def _of(self, numbers: tuple[int, ...]) -> Profile:
-        """The profile of artifacts that the rules of these numbers match."""
+    def _of(self, numbers: tuple[int, ...] | None) -> Profile:
+        """The profile of artifacts that the rules of these numbers match; of plug-ins that none matches for None."""
         if numbers not in self._profiles:
-            profile = self._laid(numbers)
+            profile = self._laid(numbers) if numbers is not None else self._of_plugins()
             self._profiles[numbers] = profile.narrowed(self.only) if self.only else profile
         return self._profiles[numbers]
+
+    def _of_plugins(self) -> Profile:
+        """What the profile `plugin` demands, and over it what is required of all."""
+        plugin, usual = load_profile(PLUGINS), self._laid(())
+        below = {layer.source for layer in plugin.layers}
+        layers = (*plugin.layers, *(layer for layer in usual.layers if layer.source not in below))
+        name = PLUGINS if self.profile_named.value in (DEFAULT_PROFILE, PLUGINS) else f"{usual.name} and {PLUGINS}"
+        return replace(usual, name=name, layers=layers)
 
     def _laid(self, numbers: tuple[int, ...]) -> Profile:
         named, general = self.profile_named.value, self.document.checks
@@ -155,6 +200,12 @@ def _matches(rule: ArtifactRule, name: str, kind: Kind) -> bool:
     return (rule.path is None or first_match(name, rule.path) is not None) and (
         rule.kind is None or kind.value in rule.kind
     )
+
+
+def _files(glob: str, names: Mapping[str, str]) -> Iterator[str]:
+    """Globs that match the files of the targets that a glob with `target:` matches."""
+    if glob.startswith(_TARGET):
+        yield from (literal(file) for file, name in names.items() if matches(glob.removeprefix(_TARGET), name))
 
 
 def load_policy(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .document import Asked, Checks
 from .given import COMMAND_LINE, Given
-from .policy import Policy
+from .policy import PLUGINS, Policy
 from .profile import Layer, Profile
 
 __all__ = ["shown_policy", "shown_profile"]
@@ -34,6 +34,8 @@ def shown_policy(
     yield "[checks]"
     yield from _checks(policy.profile)
     yield from _conditions(policy.profile)
+    if not policy.is_forced:
+        yield f"# MODULE targets of --hardening-build: below this also what the profile {PLUGINS} demands"
     for number, rule in enumerate(policy.document.artifact):
         given = rule.model_dump(include={"path", "kind", "profile", "unknown"}, exclude_none=True)
         yield from _table("artifact", given, rule.checks, f"{policy.file}, artifact[{number}]")

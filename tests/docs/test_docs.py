@@ -19,9 +19,11 @@ from pytest_hardening.policy.profile import built_in_profiles, load_profile
 from pytest_hardening.reports.manual import markdown
 from pytest_hardening.toolchain import shipped_sample_project
 
+from ..cmake_builds import configured, make
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXTENDING = ROOT / "docs" / "extending.md"  # one story, run as a whole
+STORIES = EXTENDING, CMAKE = ROOT / "docs" / "extending.md", ROOT / "docs" / "cmake.md"  # each is run as a whole
 
 
 def blocks(language: str) -> list[object]:
@@ -29,7 +31,7 @@ def blocks(language: str) -> list[object]:
 
     def found() -> Iterator[object]:
         for page in PAGES:
-            if page == EXTENDING:
+            if page in STORIES:
                 continue
             text = page.read_text("utf-8")
             for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
@@ -54,12 +56,9 @@ def project(tmp_path: Path, sample_project: SampleProject, monkeypatch: pytest.M
 def run(command: str) -> subprocess.CompletedProcess[str]:
     """Run a documented command with this interpreter's environment; of pipes and shells we document nothing."""
     words = shlex.split(command)
-    tools = {
-        "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
-        "python": [sys.executable],
-        "cmake": ["cmake"],
-    }
-    environment = {"COLUMNS": "200", "PATH": os.environ["PATH"]}
+    tools = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], "python": [sys.executable]}
+    tools |= {name: [name] for name in ("cmake", "ctest")}
+    environment = {"COLUMNS": "200", "PATH": os.environ["PATH"], "VIRTUAL_ENV": sys.prefix}  # as `activate` sets it
     return subprocess.run(
         [*tools[words[0]], *words[1:]], capture_output=True, text=True, check=False, timeout=120, env=environment
     )
@@ -70,6 +69,10 @@ def test_console_blocks(block: str, project: Path, request: pytest.FixtureReques
     if "cd sample_project/media_server\n" in block:
         request.getfixturevalue("gstreamer")
         shutil.copytree(shipped_sample_project(), project / "sample_project")
+    elif "--hardening-build" in block:
+        shutil.rmtree(project / "build")
+        configured(shipped_sample_project(), project / "build", "-DBREAK=parent-scope")
+        make(project / "build")
     run_console(block)
 
 
@@ -99,8 +102,20 @@ def test_python_blocks(block: str, project: Path) -> None:
 
 
 def test_extending(project: Path) -> None:
+    tell(EXTENDING, project)
+
+
+def test_cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a copy of the sample project."""
+    project = shutil.copytree(shipped_sample_project(), tmp_path / "project")
+    (project / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(project)
+    tell(CMAKE, project)
+
+
+def tell(page: Path, project: Path) -> None:
     """Files are written, those "continued" appended to, and commands run, from top to bottom."""
-    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", EXTENDING.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         language, block = match[1], match[2]
         if language == "console":
             run_console(block)
@@ -133,7 +148,7 @@ def test_toml_blocks(block: str, project: Path) -> None:
 
 def test_every_language_is_run_by_some_test() -> None:
     languages = {name for page in PAGES for name in re.findall(r"^```(\w+)$", page.read_text("utf-8"), re.MULTILINE)}
-    assert languages <= {"console", "python", "toml", "sh"}
+    assert languages <= {"console", "python", "toml", "cmake", "sh"}
     # the one sh block is what .ci/run calls
     assert [re.findall(r"^make \w+", text.values[0], re.MULTILINE) for text in blocks("sh")] == [  # type: ignore[attr-defined]
         ["make demo", "make test"]

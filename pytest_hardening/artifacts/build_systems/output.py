@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ...recipe import Recipe
 
@@ -18,11 +19,13 @@ class Output:
     name: the target's name, with the configuration before it where the build has several: `SHARED`, `Debug/SHARED`.
     path: absolute path of the file; it need not exist.
     recipe: how it is made.
+    is_usual: whether a build that names no target makes it.
     """
 
     name: str
     path: str
     recipe: Recipe
+    is_usual: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,11 @@ class Build:
     folder: absolute path of the build folder.
     outputs: the linked files and static archives of all targets, sorted by name.
     problems: (name, reason) of what could not be read; the rest is judged all the same.
+    settings: variables of the whole build that hold options, such as `CMAKE_EXE_LINKER_FLAGS`, as they are stored.
     """
 
     system: str
     folder: str
     outputs: tuple[Output, ...]
     problems: tuple[tuple[str, str], ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
