@@ -48,8 +48,8 @@ def explained(build: Build, target: str, check: str, base: Path, **parameters: o
             "pic",
             [
                 "target AB: static library, CMakeLists.txt:30",
-                'src/B.c: compiled with "-fno-pic" from cmake/Break.cmake:39',
-                'fix: *: take "-fno-pic" away at cmake/Break.cmake:39',
+                'src/B.c: compiled with "-fno-pic" from cmake/SampleBreaks.cmake:13',
+                'fix: *: take "-fno-pic" away at cmake/SampleBreaks.cmake:13',
             ],
         ),
         (
@@ -57,7 +57,7 @@ def explained(build: Build, target: str, check: str, base: Path, **parameters: o
             "SHARED",
             "text-relocations",
             [
-                'src/B.c (target AB, CMakeLists.txt:30): compiled with "-fno-pic" from cmake/Break.cmake:39',
+                'src/B.c (target AB, CMakeLists.txt:30): compiled with "-fno-pic" from cmake/SampleBreaks.cmake:13',
                 'link step: has "-Wl,-z,notext", for which CMake gives no line: from a variable such as '
                 "CMAKE_SHARED_LINKER_FLAGS",
             ],
@@ -66,15 +66,15 @@ def explained(build: Build, target: str, check: str, base: Path, **parameters: o
             "fortify-unit",
             "PROGRAM",
             "fortify",
-            ['src/F.c (target EF, CMakeLists.txt:35): compiled with "-U_FORTIFY_SOURCE" from cmake/Break.cmake:43'],
+            ['src/F.c (target EF, CMakeLists.txt:35): compiled with "-U_FORTIFY_SOURCE" from cmake/SampleBreaks.cmake:17'],
         ),
         (
             "rpath",
             "PROGRAM",
             "rpath",
             [
-                'link step: has "-Wl,-rpath,/tmp/lib" from cmake/Break.cmake:46',
-                'fix: *take "-Wl,-rpath,/tmp/lib" away at cmake/Break.cmake:46',
+                'link step: has "-Wl,-rpath,/tmp/lib" from cmake/SampleBreaks.cmake:20',
+                'fix: *take "-Wl,-rpath,/tmp/lib" away at cmake/SampleBreaks.cmake:20',
             ],
         ),
         (
