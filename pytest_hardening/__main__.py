@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
 import sys
@@ -240,10 +241,10 @@ def _explain(options: argparse.Namespace) -> int:
             print(line)
         return 0
     if options.name not in check_names():
-        from .policy.fields import nearest
-
-        known = (*check_names(), *built_in_profiles())
-        raise PolicyError(f"unknown check or profile {options.name!r}{nearest(options.name, known)}")
+        near = difflib.get_close_matches(options.name, (*check_names(), *built_in_profiles()), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        plugin = "(a check that a plugin adds is only known inside pytest)"
+        raise PolicyError(f"unknown check or profile {options.name!r}{hint} {plugin}")
     required_by = [name for name in built_in_profiles() if options.name in load_profile(name).checks]
     print(manual_page(get_check(options.name), required_by), end="")
     return 0

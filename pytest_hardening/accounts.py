@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from .collection import RULING
 from .gate import GATE
 from .policy.baseline import Entry, write_baseline
 from .policy.decision import Decision
+from .policy.globs import TARGET, is_wild, lie_below
 from .policy.ledger import Ledger
+from .policy.survey import Surveyed
 from .policy.waiver import Waiver, template
 
 __all__ = ["Accounts"]
 
 _MOST_LINES = 10
-_WILD = re.compile(r"[*?\[]")
 _FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -33,10 +33,12 @@ class Accounts:
         self._gate = config.stash[GATE]
         self._acceptance = self._gate.acceptance
         self._ledger = Ledger(self._acceptance)
-        self._collected: dict[int, int] = {}
+        self._survey = Surveyed()
         self._rejected: dict[tuple[str, str], Sequence[str]] = {}
         self._unused: list[int] = []
+        self._idle: list[str] = []
         self._gone: list[Entry] = []
+        self._stale: dict[Entry, str] = {}
         self._changes: list[str] = []
         self._problem = ""
 
@@ -51,7 +53,8 @@ class Accounts:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """pytest-xdist: a worker has ended; every worker collected the same items."""
-        self._collected = dict(getattr(node, "workeroutput", {}).get("hardening_concerned", self._collected.items()))
+        if found := getattr(node, "workeroutput", {}).get("hardening_survey"):
+            self._survey = Surveyed(*found)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._config.option.collectonly:
@@ -60,31 +63,31 @@ class Accounts:
             if self._acceptance.update:
                 self._problem = f"baseline {self._name}: not written, as the run did not come to its end"
             return
-        self._collected = dict(self._gate.concerned) or self._collected
-        self._unused = [number for number in self._ledger.unused(self._collected) if self._was_judged_whole(number)]
-        failed = bool(self._unused)
+        self._survey = self._gate.surveyed() or self._survey
+        concerned = dict(self._survey.concerned)
+        self._unused = [number for number in self._ledger.unused(concerned) if self._was_judged_whole(number)]
+        self._idle = list(self._found_idle())
+        failed = bool(self._unused) or (bool(self._idle) and self._is_strict)
+        self._stale = self._found_stale()
         if self._acceptance.update:
             failed |= not self._written()
         else:
-            self._gone = self._ledger.gone()
-            failed |= bool(self._gone) and self._gate.policy.is_strict
+            self._gone = self._ledger.gone(self._stale)
+            failed |= bool(self._gone) and self._is_strict
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         verbosity = self._config.get_verbosity()
-        if self._unused:
-            terminalreporter.section("hardening: unused waivers", red=True, bold=True)
-            for number in self._unused:
-                terminalreporter.write_line(self._unused_line(number), red=True)
+        if self._unused or self._idle:
+            self._tell_what_is_unused(terminalreporter, everything=verbosity > 0)
         if self._gone:
-            is_error = self._gate.policy.is_strict
+            is_error = self._is_strict
             terminalreporter.section("hardening: baseline", red=is_error, yellow=not is_error)
-            gone = (
-                f"{self._name}: {_entries(len(self._gone))} not needed any more: run with --hardening-update-baseline"
-            )
-            terminalreporter.write_line(gone, red=is_error)
-            for line in _first([f"- {entry}" for entry in self._gone], everything=verbosity > 0):
+            gone = f"{self._name}: {_entries(len(self._gone))} not needed any more"
+            fails = ", which fails the run" if is_error else ""
+            terminalreporter.write_line(f"{gone}{fails}: run with --hardening-update-baseline", red=is_error)
+            for line in _first(list(map(self._gone_line, self._gone)), everything=verbosity > 0):
                 terminalreporter.write_line(line)
         if self._changes:
             terminalreporter.section("hardening: baseline")
@@ -95,6 +98,11 @@ class Accounts:
         if self._rejected and verbosity >= 0:
             self._tell_how_to_waive(terminalreporter, everything=verbosity > 0)
 
+    @property
+    def _is_strict(self) -> bool:
+        """Whether the session was asked to be: a policy's `unknown = "fail"` is about verdicts alone."""
+        return bool(self._gate.settings.strict.value)
+
     def _was_judged_whole(self, number: int) -> bool:
         """Whether this run judged all checks and, for a glob, more than files named one by one."""
         waiver, settings = self._acceptance.waivers[number], self._gate.settings
@@ -104,9 +112,42 @@ class Accounts:
             return False
         given = [os.path.relpath(path, self._config.rootpath) for path in settings.paths if not os.path.isfile(path)]
         if settings.builds and not settings.paths:  # what no target makes was not judged
-            named = () if settings.targets else ("target:",)
-            return all(_WILD.search(glob) is None or glob.startswith(named) for glob in waiver.path)
-        return all(_WILD.search(glob) is None or _holds_all(given, glob) for glob in waiver.path)
+            named = () if settings.targets else (TARGET,)
+            return all(not is_wild(glob) or glob.startswith(named) for glob in waiver.path)
+        return all(not is_wild(glob) or lie_below(given, glob) for glob in waiver.path)
+
+    def _found_idle(self) -> Iterator[str]:
+        """What to say of parts of the policy that are about nothing, where a whole build was collected."""
+        settings = self._gate.settings
+        if settings.picked or settings.compare is not None or self._survey.is_narrowed:
+            return
+        yield from self._survey.unmatched
+        if not settings.checks and not self._gate.policy.is_forced:
+            yield from self._survey.undemanded
+
+    def _found_stale(self) -> dict[Entry, str]:
+        """The entries of the baseline that are about nothing, and why, where the policy alone said what to judge."""
+        settings = self._gate.settings
+        if settings.picked or settings.compare is not None or settings.checks or self._gate.policy.is_forced:
+            return {}
+        return {Entry(*entry): why for *entry, why in self._survey.stale}
+
+    def _gone_line(self, entry: Entry) -> str:
+        why = self._stale.get(entry)
+        return f"- {entry} ({why})" if why else f"- {entry}"
+
+    def _tell_what_is_unused(self, terminalreporter: pytest.TerminalReporter, *, everything: bool) -> None:
+        is_error = self._is_strict
+        fails = bool(self._unused) or is_error
+        terminalreporter.section("hardening: unused waivers and rules", red=fails, yellow=not fails, bold=True)
+        for number in self._unused:
+            terminalreporter.write_line(self._unused_line(number), red=True)
+        for line in _first(self._idle, everything=everything):
+            terminalreporter.write_line(line, red=is_error, yellow=not is_error)
+        if self._idle and is_error:
+            terminalreporter.write_line("each of these fails the run (--hardening-strict)", red=True)
+        elif self._unused:
+            terminalreporter.write_line("a waiver that covers nothing fails the run: it would hide the next failure")
 
     def _unused_line(self, number: int) -> str:
         waiver = self._acceptance.waivers[number]
@@ -120,14 +161,15 @@ class Accounts:
 
     def _written(self) -> bool:
         """Write the baseline; whether that went well."""
-        entries, new, gone = self._ledger.updated()
+        entries, new, gone = self._ledger.updated(self._stale)
         outside = self._ledger.outside
         self._changes = [f"{self._name}: {_entries(len(entries))}, {len(new)} added, {len(gone)} removed"]
         if outside:
             self._changes.append(f"{outside} not written: of files outside the project, which have no lasting name")
-        self._changes += [*(f"+ {entry}" for entry in new), *(f"- {entry}" for entry in gone)]
+        self._changes += [*(f"+ {entry}" for entry in new), *map(self._gone_line, gone)]
         try:
-            write_baseline(self._acceptance.file, entries)
+            baseline = self._acceptance.baseline
+            write_baseline(self._acceptance.file, entries, baseline.comments if baseline is not None else None)
         except OSError as error:
             self._changes = []
             self._problem = f"baseline not written: {shown(self._acceptance.file)}: {error.strerror}"
@@ -148,12 +190,6 @@ class Accounts:
 
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
-
-
-def _holds_all(folders: Iterable[str], glob: str) -> bool:
-    """Whether all that a glob may match lies below one of some folders, as far as the glob tells."""
-    start = _WILD.split(glob, maxsplit=1)[0].rpartition("/")[0]
-    return not start or any(start == folder or start.startswith(f"{folder}/") or folder == "." for folder in folders)
 
 
 def _first(lines: Sequence[str], *, everything: bool) -> Iterator[str]:

@@ -66,10 +66,12 @@ class ArtifactCollector(pytest.Collector):
         try:
             kind = kind_of(self.artifact)
         except ArtifactError as error:
+            gate.survey.add(self.artifact.display, Kind.NOT_ELF, None)
             return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
         judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
         required = gate.profile_of(self.artifact, kind).checks
         reasons = {check: get_check(check).why_not_kind(judged_as) for check in required}
+        gate.survey.add(self.artifact.display, kind, (check for check, reason in reasons.items() if not reason))
         if self.named and all(reasons.values()):
             if all(get_check(check).why_not_kind(judged_as) for check in check_names()):
                 return [ProblemItem.from_parent(self, name="artifact", reason=next(iter(reasons.values())))]
@@ -256,6 +258,7 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     found, named = find_artifacts(session.config, paths, objects=gate.settings.objects, base=base)
     gate.left_out.update(found.left_out)
     excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
+    gate.survey.exclude(artifact.display for artifact in excluded)
     if excluded:
         gate.left_out[f"files that {gate.policy.file} excludes"] += len(excluded)
     if excluded and len(excluded) == len(found.artifacts):

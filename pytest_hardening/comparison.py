@@ -230,11 +230,11 @@ class ComparedItem(CheckItem):
             pytest.skip(f"{word}: {lost}{with_fix(verdict.summary, verdict.remedy)}")
 
     def _ruling(self, verdict: Verdict, is_lost: bool) -> Ruling:
-        """The decision, in the policy's terms: what failed before is known."""
+        """The decision, in the policy's terms."""
         if is_lost:
             return Ruling(Decision.REJECTED, (f"lost since {self.config.stash[COMPARING].name}",))
         if verdict.outcome is Outcome.FAIL:
-            return Ruling(Decision.KNOWN, (f"fails in {self.config.stash[COMPARING].name} as well",))
+            return Ruling(Decision.UNCHANGED, (f"already in {self.config.stash[COMPARING].name}",))
         return Ruling(decide(verdict.outcome))
 
     def _note_changes(self, changes: tuple[Change, ...], verdict: Verdict) -> None:

@@ -21,6 +21,7 @@ from .policy.acceptance import acceptance_of
 from .policy.given import COMMAND_LINE, DEFAULT
 from .policy.policy import PLUGINS, Policy, load_policy
 from .policy.profile import Profile
+from .policy.survey import Survey, Surveyed
 from .staleness import why_stale
 
 __all__ = ["GATE", "Gate", "Hardening", "policy_of"]
@@ -101,9 +102,10 @@ class Gate(Hardening):
         self.targets = self._targets()
         self.policy = self.policy.with_targets(self.targets.names, self.targets.modules)
         self.acceptance = acceptance_of(self.policy, self.settings.baseline, update=self.settings.update_baseline)
-        self.concerned: Counter[int] = Counter()
+        self.survey = Survey(self.policy, self.acceptance, self.settings.paths, self._base)
         self.left_out: Counter[str] = Counter()
         self._profiles: dict[Artifact, Profile] = {}
+        self._collected: int | None = None
         self._selected: dict[Artifact, list[str]] = {}
         self._reports: OrderedDict[Artifact, Report] = OrderedDict()
 
@@ -161,9 +163,16 @@ class Gate(Hardening):
         self._profiles[artifact] = self.profile_of(other)
 
     def note_collected(self, items: Iterable[tuple[Artifact, str]]) -> None:
-        """Count the items that each waiver is about, before any is deselected."""
-        for artifact, check in items:
-            self.concerned.update(self.acceptance.concerning(check, artifact.display))
+        """Note all items, before any is deselected."""
+        names = [(artifact.display, check) for artifact, check in items]
+        self._collected = len(names)
+        self.survey.count(names)
+
+    def surveyed(self) -> Surveyed | None:
+        """What was collected; None in a process that leaves it to others."""
+        if self._collected is None:
+            return None
+        return self.survey.result(is_narrowed=sum(map(len, self._selected.values())) < self._collected)
 
     def select(self, items: Iterable[tuple[Artifact, str]]) -> None:
         """Note which checks were left after deselection, so that no other is run."""

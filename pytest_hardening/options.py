@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -202,9 +203,11 @@ def _read(config: pytest.Config) -> Settings:
         paths = [os.fspath(path) for path in config.getini("hardening_paths")]
     for path in config.getoption("hardening_paths"):
         _require_no_id(here, path)
+    for argument in config.args:
+        _require_a_name_for_pytest(here, argument)
     named = frozenset(path for path in _arguments(config, here) if os.path.isfile(path) and _is_artifact(path))
     picked = any("::" in argument for argument in config.args)
-    if config.getoption("hardening_compare") and config.getoption("hardening_update_baseline"):
+    if _compare(config, here) and config.getoption("hardening_update_baseline"):
         raise pytest.UsageError("--hardening-update-baseline goes without --hardening-compare: one of them judges")
     judges = bool(named or ((paths or builds) and not picked))
     if not judges:
@@ -268,6 +271,18 @@ def _require_no_id(here: str, path: str) -> None:
         folder = os.path.dirname(file) or "."
         raise pytest.UsageError(
             f"--hardening takes paths, not ids; to run one check: pytest --hardening {folder} {path}"
+        )
+
+
+def _require_a_name_for_pytest(here: str, argument: str) -> None:
+    """pytest takes what stands in brackets for parameters, and `::` for the end of the name (ids have it escaped)."""
+    name, _, check = argument.partition("::")
+    name = name.replace(r":\x3a", "::")
+    if ("[" in name or "::" in name) and _is_artifact(os.path.join(here, name)):
+        narrowed = f" -k {check}" if check else ""
+        raise pytest.UsageError(
+            f"pytest takes no file with '[' or '::' in its name as an argument; write --hardening={shlex.quote(name)}"
+            f"{narrowed}"
         )
 
 

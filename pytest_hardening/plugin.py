@@ -158,7 +158,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     gate = session.config.stash[GATE]
     output["hardening_left_out"] = dict(gate.left_out)
-    output["hardening_concerned"] = list(gate.concerned.items())
+    output["hardening_survey"] = tuple(gate.surveyed() or ())
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:

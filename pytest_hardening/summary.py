@@ -123,7 +123,8 @@ class Gatherer:
             for line in _first(self._needless(), everything=verbose):
                 terminalreporter.write_line(line)
         outcomes = [outcome for row in rows.values() for outcome in row.values()]
-        counts = ", ".join(f"{outcomes.count(key)} {word}" for key, word in _COUNTED.items() if outcomes.count(key))
+        words = {**_COUNTED, "unchanged": f"already in {self._compared_with}"}
+        counts = ", ".join(f"{outcomes.count(key)} {word}" for key, word in words.items() if outcomes.count(key))
         counts = counts or "no check applies"
         terminalreporter.write_line(f"{len(rows)} {'artifact' if len(rows) == 1 else 'artifacts'}: {counts}")
         if self._left_out:
@@ -138,6 +139,13 @@ class Gatherer:
             terminalreporter.write_line(f"report: {shown(gate.settings.report)}")
         for error in self._reporter_errors:
             terminalreporter.write_line(error, red=True)
+
+    @property
+    def _compared_with(self) -> str:
+        """The old build's name in a comparison."""
+        from .comparison import COMPARING
+
+        return self._config.stash[COMPARING].name if COMPARING in self._config.stash else ""
 
     def _is_all_needless(self) -> bool:
         """Whether there are verdicts, and every one is that the check does not apply: then nothing could fail."""
@@ -185,7 +193,7 @@ class Gatherer:
 def _cell(verdict: Mapping[str, Any]) -> str:
     """What the table shows of a verdict: its outcome, or what the policy makes of it."""
     decision = verdict.get("decision")  # a verdict that is compared has none
-    if decision in ("waived", "known"):
+    if decision in ("waived", "known", "unchanged"):
         return str(decision)
     return "not-applicable" if decision == "ignored" else str(verdict["outcome"])
 

@@ -16,6 +16,7 @@ def collect_targets(session: pytest.Session) -> list[pytest.Item]:
     targets = gate.targets
     gate.left_out.update(targets.left_out)
     excluded = [artifact for artifact in targets.found if gate.policy.excluded(artifact.display)]
+    gate.survey.exclude(artifact.display for artifact in excluded)
     if excluded:
         gate.left_out[f"files that {gate.policy.file} excludes"] += len(excluded)
     items: list[pytest.Item] = []

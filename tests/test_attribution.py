@@ -66,7 +66,7 @@ def explained(build: Build, target: str, check: str, base: Path, **parameters: o
             "fortify-unit",
             "PROGRAM",
             "fortify",
-            ['src/F.c (target EF, CMakeLists.txt:35): compiled with "-U_FORTIFY_SOURCE" from cmake/SampleBreaks.cmake:17'],
+            ['src/F.c (target EF, CMakeLists.txt:35): compiled with "-U_FORTIFY_SOURCE" from *SampleBreaks.cmake:17'],
         ),
         (
             "rpath",

@@ -67,6 +67,9 @@ def acceptance_of(policy: Policy, given: Given, *, update: bool) -> Acceptance:
             named = "name it with --hardening-baseline FILE, or as `baseline` in hardening.toml"
             raise PolicyError(f"--hardening-update-baseline: there is no baseline; {named}")
         return Acceptance(policy.file, policy.waivers, root=policy.folder)
-    is_new = update and not os.path.lexists(file)
+    is_new = update and not os.path.exists(file)
+    if update and not is_new and not os.path.isfile(file):
+        name = display(file, os.getcwd())
+        raise PolicyError(f"--hardening-update-baseline: {name} is no regular file, so it is not replaced")
     baseline = Baseline(display(file, os.getcwd()), ()) if is_new else load_baseline(file)
     return Acceptance(policy.file, policy.waivers, baseline, file, update, policy.folder)

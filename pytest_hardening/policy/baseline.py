@@ -2,13 +2,14 @@
 
 One entry a line, sorted: check, artifact, culprit, with tabs between. The culprit is what the verdict names, `-` for
 the check as a whole where it names none that keep their names from build to build, `?` where the verdict was unknown.
+Lines that begin with `#` are comments on the entry below them, or, where none follows at once, on the whole file.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..artifacts.names import display, shown
@@ -17,7 +18,17 @@ from ..errors import PolicyError
 from ..model import Outcome
 from .culprits import Culprit, Culprits, keys_of_culprits
 
-__all__ = ["UNKNOWN", "WHOLE", "Baseline", "Entry", "keys_of", "load_baseline", "updated", "write_baseline"]
+__all__ = [
+    "UNKNOWN",
+    "WHOLE",
+    "Baseline",
+    "Entry",
+    "has_lasting_name",
+    "keys_of",
+    "load_baseline",
+    "updated",
+    "write_baseline",
+]
 
 #: The culprit of an entry that stands for whatever falls short.
 WHOLE = "-"
@@ -42,6 +53,10 @@ class Entry(NamedTuple):
         return f"{self.artifact}::{self.check}{named}"
 
 
+#: Lines of comment above an entry; under None those on the whole file.
+Comments = Mapping[Entry | None, Sequence[str]]
+
+
 class Baseline:
     """The entries of a file.
 
@@ -49,11 +64,13 @@ class Baseline:
     ----------
     name: the file as it is shown.
     entries: all of them.
+    comments: lines of comment above an entry; under None those on the whole file.
     """
 
-    def __init__(self, name: str, entries: Iterable[Entry]) -> None:
+    def __init__(self, name: str, entries: Iterable[Entry], comments: Comments | None = None) -> None:
         self.name = name
         self.entries = frozenset(entries)
+        self.comments: Comments = comments or {}
         self._known: dict[tuple[str, str], set[str]] = {}
         for entry in self.entries:
             self._known.setdefault((entry.check, entry.artifact), set()).add(entry.culprit)
@@ -91,28 +108,32 @@ def load_baseline(path: str) -> Baseline:
     PolicyError: it cannot be read, or lines in it are no entries; all of them are named.
     """
     name = display(path, os.getcwd())
+    problems = []
+    comments: dict[Entry | None, list[str]] = {}
+    above: list[str] = []
+    for number, line in enumerate([*_lines(path, name), ""], 1):
+        if line.startswith("#"):
+            above += [line] if line not in _HEAD.splitlines() else []
+            continue
+        fields = line.split("\t") if line.strip() else []
+        entry = Entry(*fields) if len(fields) == len(Entry._fields) else None
+        if fields and (problem := _problem(entry)):
+            problems.append(f"baseline {name}, line {number}: {problem}: {shown(line[:200])}")
+        comments.setdefault(entry, []).extend(above)
+        above = []
+    if problems:
+        raise PolicyError("\n".join(problems))
+    return Baseline(name, filter(None, comments), comments)
+
+
+def _lines(path: str, name: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as stream:
-            lines = stream.read().split("\n")
+            return [line.removesuffix("\r") for line in stream.read().split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         hint = "; --hardening-update-baseline makes it" if isinstance(error, FileNotFoundError) else ""
         raise PolicyError(f"baseline {name}: cannot be read: {reason}{hint}") from None
-    entries = []
-    problems = []
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
-        if not line.strip() or line.startswith("#"):
-            continue
-        entry = Entry(*fields) if len(fields := line.split("\t")) == len(Entry._fields) else None
-        problem = _problem(entry)
-        if entry is None or problem:
-            problems.append(f"baseline {name}, line {number}: {problem}: {shown(line[:200])}")
-        else:
-            entries.append(entry)
-    if problems:
-        raise PolicyError("\n".join(problems))
-    return Baseline(name, entries)
 
 
 def _problem(entry: Entry | None) -> str:
@@ -128,8 +149,13 @@ def _problem(entry: Entry | None) -> str:
     return ""
 
 
+def has_lasting_name(artifact: str) -> bool:
+    """Whether a file lies in the project: the name of any other may be another one on another machine."""
+    return not artifact.startswith("/")
+
+
 def updated(
-    old: Iterable[Entry], judged: Mapping[tuple[str, str], Collection[str] | None]
+    old: Iterable[Entry], judged: Mapping[tuple[str, str], Collection[str] | None], stale: Collection[Entry] = ()
 ) -> tuple[list[Entry], list[Entry], list[Entry]]:
     """The entries for a new baseline, sorted; and of them those that are new, and those of `old` that are gone.
 
@@ -137,17 +163,22 @@ def updated(
     ----------
     old: the entries so far; those of what was not judged stay.
     judged: check and artifact -> what falls short in it now; None where that could not be told.
+    stale: of `old`, those that are about nothing.
     """
     before = set(old)
-    after = {entry for entry in before if judged.get((entry.check, entry.artifact)) is None}
+    after = {entry for entry in before.difference(stale) if judged.get((entry.check, entry.artifact)) is None}
     for (check, artifact), keys in judged.items():
-        if not artifact.startswith("/"):  # outside the project: it would be another name on another machine
+        if has_lasting_name(artifact):
             after.update(Entry(check, artifact, key) for key in keys or ())
     return sorted(after), sorted(after - before), sorted(before - after)
 
 
-def write_baseline(path: str, entries: Iterable[Entry]) -> None:
+def write_baseline(path: str, entries: Iterable[Entry], comments: Comments | None = None) -> None:
     """Write a baseline in one step: who reads meanwhile sees the old one or the new one.
+
+    Parameters
+    ----------
+    comments: as `Baseline` has them; those on entries that are not written stand at the top.
 
     Raises
     ------
@@ -158,12 +189,20 @@ def write_baseline(path: str, entries: Iterable[Entry]) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(_HEAD)
-            stream.writelines("\t".join(entry) + "\n" for entry in entries)
+            stream.writelines(f"{line}\n" for line in _body(entries, comments or {}))
         os.chmod(temporary, _mode(path))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _body(entries: Iterable[Entry], comments: Comments) -> Iterator[str]:
+    written = dict.fromkeys(entries)
+    if on_file := [line for entry, lines in comments.items() if entry not in written for line in lines]:
+        yield from (*on_file, "")
+    for entry in written:
+        yield from (*comments.get(entry, ()), "\t".join(entry))
 
 
 def _mode(path: str) -> int:

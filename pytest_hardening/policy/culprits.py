@@ -31,6 +31,7 @@ class Culprit:
     source: the unit as the file names it.
     is_stable: whether the name means the same after the next build: an address range does not.
     is_entry: whether it is an entry of the dynamic section.
+    is_member: whether it is a member of a static archive.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Culprit:
     source: str = ""
     is_stable: bool = True
     is_entry: bool = False
+    is_member: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _read(verdict: Verdict, root: str) -> tuple[Culprit, ...]:
 def _member(member: ArtifactReport, verdict: Verdict, root: str) -> Culprit:
     name = member.member or ""
     is_whole = verdict.culprits and verdict.rest in (Outcome.PASS, Outcome.NOT_APPLICABLE)
-    return Culprit(name, unit=name, source=name, parts=_read(verdict, root) if is_whole else None)
+    return Culprit(name, name, parts=_read(verdict, root) if is_whole else None, source=name, is_member=True)
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from ..model import OnUnknown, Outcome, Report, Verdict
 from .acceptance import Acceptance
-from .baseline import UNKNOWN, WHOLE, keys_of
+from .baseline import UNKNOWN, WHOLE, has_lasting_name, keys_of
 from .culprits import Culprit, Culprits, culprits_of
 from .waiver import Waiver
 
@@ -28,6 +28,7 @@ class Decision(Enum):
     SKIPPED = "skipped"  # the check does not apply
     WAIVED = "waived"  # falls short, and a waiver accepts it
     KNOWN = "known"  # falls short, and the baseline knows it
+    UNCHANGED = "unchanged"  # falls short, as it does in the build that it is compared with
 
 
 def decide(outcome: Outcome, unknown: OnUnknown = "warn") -> Decision:
@@ -117,13 +118,13 @@ class _Case:
         baseline = self._acceptance.baseline
         if baseline is not None and not new and not late:
             return Ruling(Decision.KNOWN, (f"in the baseline {baseline.name}", *accepted), numbers, keys=tuple(keys))
-        if self._acceptance.update and not late:
+        if self._acceptance.update and not late and has_lasting_name(self._path):
             return Ruling(Decision.KNOWN, ("new in the baseline", *accepted), numbers, keys=tuple(keys))
-        named = [culprit.name for culprit in remaining]
-        if known and WHOLE not in keys:
-            named = [key for key in new if key != UNKNOWN]
+        is_divided = bool(known) or not set(remaining) <= set(self._culprits.found)
+        by_key = is_divided and WHOLE not in keys  # a member's functions, where some of them are waived or known
+        named = [key for key in new if key != UNKNOWN] if by_key else [culprit.name for culprit in remaining]
         can_hold = self._culprits.rest not in (None, Outcome.FAIL)
-        is_part = can_hold and 0 < len(named) < len(self._culprits.found)
+        is_part = can_hold and bool(named) and (by_key or len(remaining) < len(self._culprits.found))
         culprits = tuple(named) if can_hold else ()
         # what an expired waiver was for does not slip into the baseline
         lasting = tuple(known if late else keys)
@@ -138,18 +139,27 @@ class _Case:
         used = dict.fromkeys(whole)
         remaining = []
         for culprit in culprits:
-            covering = [number for number in numbers if self._covers(number, culprit)]
+            covering, left = self._uncovered(numbers, culprit)
             used.update(dict.fromkeys(covering))
-            if not covering:
-                remaining.append(culprit)
+            remaining += [left] if left is not None else []
         is_all = bool(whole) or (bool(used) and not remaining and self._rest_is_fine())
         return list(used), None if is_all else remaining
+
+    def _uncovered(self, numbers: Sequence[int], culprit: Culprit) -> tuple[list[int], Culprit | None]:
+        """Which of some waivers cover a culprit, or parts of a member, and what they leave of it; None for nothing."""
+        covering = [number for number in numbers if self._covers(number, culprit)]
+        if covering or not culprit.parts:
+            return covering, None if covering else culprit
+        found = {part: [n for n in numbers if self._covers(n, part, culprit.unit)] for part in culprit.parts}
+        left = tuple(part for part in culprit.parts if not found[part])
+        covering = [number for part in found for number in found[part]]
+        return covering, replace(culprit, parts=left) if left else None
 
     def _covers_all(self, number: int) -> bool:
         return self._acceptance.waivers[number].covers_all(self._check, self._path)
 
-    def _covers(self, number: int, culprit: Culprit) -> bool:
-        return self._acceptance.waivers[number].covers(self._check, self._path, culprit)
+    def _covers(self, number: int, culprit: Culprit, member: str = "") -> bool:
+        return self._acceptance.waivers[number].covers(self._check, self._path, culprit, member)
 
     def _rest_is_fine(self) -> bool:
         rest = self._culprits.rest

@@ -162,10 +162,6 @@ def _tables(value: object) -> object:
     return tuple(value)
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 _Table = TypeVar("_Table")
 
 Checks = Annotated[dict[str, Asked | None], PlainValidator(_read_checks), _ChecksSchema()]
@@ -244,9 +240,7 @@ class PolicyDocument(Rules):
     """The policy of a project: hardening.toml, or the table tool.pytest-hardening of pyproject.toml."""
 
     profile: ProfileName | None = Field(default=None, description="what is required: a built-in profile, or a file")
-    exclude: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = Field(
-        default=(), description="globs on shown names: artifacts left out"
-    )
+    exclude: OneOrMore[Text] = Field(default=(), description="globs on shown names: artifacts left out")
     baseline: Text | None = Field(default=None, description="file of known failures, relative to this one")
     artifact: Tables[ArtifactRule] = Field(default=(), description="rules by path, in order; later ones win")
     waiver: Tables[Waiver] = Field(default=(), description="failures that are accepted, each with a reason")

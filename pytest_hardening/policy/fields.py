@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable
+from datetime import date, time
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
@@ -32,7 +33,8 @@ __all__ = [
     "spelled",
 ]
 
-_KINDS = tuple(kind.value for kind in Kind if kind is not Kind.NOT_ELF)
+# to the others no check applies
+_KINDS = tuple(kind.value for kind in Kind if kind not in (Kind.DEBUG_ONLY, Kind.CORE, Kind.NOT_ELF))
 _LIBCS = ("glibc", "musl", "bionic", "unknown")
 
 
@@ -61,6 +63,8 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 def spelled(value: object) -> str:
     """A value as TOML spells it: not as Python does, where `true` would be `True`."""
+    if isinstance(value, date | time):
+        return value.isoformat()
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -105,7 +109,7 @@ class _OneOrMore:
 
 def _listed(value: object) -> object:
     if isinstance(value, list) and not value:
-        raise mistake("an empty list: leave the key out, or name something")
+        raise mistake("an empty list: name at least one")
     if isinstance(value, list):
         return tuple(value)
     return (value,) if isinstance(value, str) else value

@@ -7,7 +7,12 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-__all__ = ["first_match", "literal", "matches", "matches_file"]
+__all__ = ["TARGET", "first_match", "is_wild", "lie_below", "literal", "matches", "matches_artifact", "matches_file"]
+
+#: How a glob begins that matches targets of a build system, not files.
+TARGET = "target:"
+
+_WILD = re.compile(r"[*?\[]")
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -17,6 +22,11 @@ def matches(pattern: str, name: str) -> bool:
     for one of several. Upper and lower case differ.
     """
     return fnmatch.fnmatchcase(name, pattern)
+
+
+def matches_artifact(pattern: str, name: str) -> bool:
+    """Whether a glob matches an artifact, or may match members of it: `build/libAB.a(B.o)`."""
+    return matches(pattern, name) or ("(" in pattern and matches(pattern.partition("(")[0], name))
 
 
 def matches_file(pattern: str, name: str) -> bool:
@@ -29,6 +39,19 @@ def first_match(name: str, patterns: Iterable[str]) -> str | None:
     return next((pattern for pattern in patterns if matches(pattern, name)), None)
 
 
+def lie_below(folders: Iterable[str], pattern: str) -> bool:
+    """Whether all that a glob may match lies below some folders, as far as it tells: one that begins with a wild card
+    does not, and any folder will do.
+    """
+    start = _WILD.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+    return any(not start or folder == "." or start == folder or start.startswith(f"{folder}/") for folder in folders)
+
+
 def literal(name: str) -> str:
     """The glob that matches this name alone."""
-    return re.sub(r"[*?[]", r"[\g<0>]", name)
+    return _WILD.sub(r"[\g<0>]", name)
+
+
+def is_wild(pattern: str) -> bool:
+    """Whether a glob may match several names."""
+    return _WILD.search(pattern) is not None

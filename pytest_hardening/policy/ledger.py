@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .acceptance import Acceptance
-from .baseline import UNKNOWN, WHOLE, Entry, updated
+from .baseline import UNKNOWN, WHOLE, Entry, has_lasting_name, updated
 
 __all__ = ["Ledger"]
 
@@ -42,10 +42,12 @@ class Ledger:
             if number not in self._used and number in collected and len(items) >= collected[number]
         ]
 
-    def gone(self) -> list[Entry]:
-        """The entries of the baseline that were judged and do not fall short any more."""
+    def gone(self, stale: Collection[Entry] = ()) -> list[Entry]:
+        """The entries of the baseline that were judged and do not fall short any more, and those that are stale."""
         baseline = self._acceptance.baseline
-        return sorted(entry for entry in (baseline.entries if baseline else ()) if self._is_gone(entry))
+        return sorted(
+            entry for entry in (baseline.entries if baseline else ()) if entry in stale or self._is_gone(entry)
+        )
 
     def _is_gone(self, entry: Entry) -> bool:
         keys = self._judged.get((entry.check, entry.artifact))
@@ -53,12 +55,12 @@ class Ledger:
             return False
         return not keys if entry.culprit == WHOLE else not {WHOLE, UNKNOWN}.intersection(keys)
 
-    def updated(self) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    def updated(self, stale: Collection[Entry] = ()) -> tuple[list[Entry], list[Entry], list[Entry]]:
         """The entries for the new baseline; and of them those that are new, and those that are gone."""
         baseline = self._acceptance.baseline
-        return updated(baseline.entries if baseline else (), self._judged)
+        return updated(baseline.entries if baseline else (), self._judged, stale)
 
     @property
     def outside(self) -> int:
         """How many failures no baseline takes, because their files lie outside the project."""
-        return sum(len(keys or ()) for (_, path), keys in self._judged.items() if path.startswith("/"))
+        return sum(len(keys or ()) for (_, path), keys in self._judged.items() if not has_lasting_name(path))

@@ -13,7 +13,7 @@ from ..errors import PolicyError
 from ..model import Kind
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
 from .given import COMMAND_LINE, Given
-from .globs import first_match, literal, matches
+from .globs import TARGET, first_match, literal, matches
 from .problems import parsed, read
 from .profile import DEFAULT_PROFILE, Layer, Profile, load_profile
 from .waiver import Waiver
@@ -24,7 +24,6 @@ __all__ = ["PLUGINS", "Policy", "load_policy"]
 PLUGINS = "plugin"
 
 _FILE, _PYPROJECT, _TABLE = "hardening.toml", "pyproject.toml", "tool.pytest-hardening"
-_TARGET = "target:"
 _MISSPELT = ("pytest_hardening", "hardening", "pytest-harden")
 
 
@@ -204,8 +203,8 @@ def _matches(rule: ArtifactRule, name: str, kind: Kind) -> bool:
 
 def _files(glob: str, names: Mapping[str, str]) -> Iterator[str]:
     """Globs that match the files of the targets that a glob with `target:` matches."""
-    if glob.startswith(_TARGET):
-        yield from (literal(file) for file, name in names.items() if matches(glob.removeprefix(_TARGET), name))
+    if glob.startswith(TARGET):
+        yield from (literal(file) for file, name in names.items() if matches(glob.removeprefix(TARGET), name))
 
 
 def load_policy(

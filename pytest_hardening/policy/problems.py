@@ -29,7 +29,7 @@ _WORDS = {
     "tuple_type": "expected a list of texts",
     "model_type": "expected a table",
     "model_attributes_type": "expected a table",
-    "date_type": "expected a date without quotes, such as 2027-03-01",
+    "date_type": "expected a date such as 2027-03-01, without quotes or time",
 }
 
 

@@ -11,7 +11,7 @@ from pydantic import field_validator
 from ..checks.functions import source_function
 from .culprits import Culprit, read_culprit, without_number
 from .fields import CheckName, OneOrMore, Section, Text, mistake
-from .globs import literal, matches, matches_file
+from .globs import literal, matches, matches_artifact, matches_file
 
 __all__ = ["Waiver", "template"]
 
@@ -59,23 +59,22 @@ class Waiver(Section):
 
     def concerns(self, check: str, path: str) -> bool:
         """Whether it is about a check of an artifact, or of members of it."""
-        return check in self.checks and any(
-            matches(glob, path) or ("(" in glob and matches(glob.partition("(")[0], path)) for glob in self.path
-        )
+        return check in self.checks and self.matches(path)
+
+    def matches(self, path: str) -> bool:
+        """Whether it names an artifact, or members of it."""
+        return any(matches_artifact(glob, path) for glob in self.path)
 
     def covers_all(self, check: str, path: str) -> bool:
         """Whether it covers whatever falls short in an artifact."""
         return not self.is_partial and check in self.checks and any(matches(glob, path) for glob in self.path)
 
-    def covers(self, check: str, path: str, culprit: Culprit) -> bool:
-        """Whether it covers one culprit of a verdict on an artifact."""
-        names = (path, f"{path}({culprit.unit})")
+    def covers(self, check: str, path: str, culprit: Culprit, member: str = "") -> bool:
+        """Whether it covers one culprit of a verdict on an artifact, or one in an archive's member."""
+        member = culprit.unit if culprit.is_member else member
+        names = (path, f"{path}({member})") if member else (path,)
         if check not in self.checks or not any(matches(glob, name) for glob in self.path for name in names):
             return False
-        parts = culprit.parts or ()
-        return self._matches(culprit) or (bool(parts) and all(self._matches(part, culprit.unit) for part in parts))
-
-    def _matches(self, culprit: Culprit, member: str = "") -> bool:
         units = [name for name in (culprit.unit, culprit.source, member) if name]
         if self.unit is not None and not any(matches_file(self.unit, name) for name in units):
             return False

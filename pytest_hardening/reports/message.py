@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..checks.registry import built_in_names
 from ..model import Outcome, Verdict
 
 __all__ = ["culprits_of", "message", "with_fix"]
@@ -39,7 +40,8 @@ def message(
             lines.append(f"  {culprits_of(verdict)}")
     if verdict.remedy:
         lines.append(f"  fix: {verdict.remedy}")
-    lines.append(f"  why: {_WHY} {verdict.check}")
+    if verdict.check in built_in_names():  # what plugins add is known inside pytest only
+        lines.append(f"  why: {_WHY} {verdict.check}")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ CELLS = {
     "error": "ERROR",
     "waived": "waived",
     "known": "known",
+    "unchanged": "as before",
 }
 _MOST_ROWS = 60
 
@@ -23,8 +24,9 @@ def table(rows: Mapping[str, Mapping[str, str]], checks: Sequence[str], width: i
 
     Parameters
     ----------
-    rows: artifact name -> check name -> outcome ("pass", "fail", "unknown", "not-applicable"), or "waived" or "known"
-        where that is what the policy makes of it; an artifact that could not be judged has the one key "error".
+    rows: artifact name -> check name -> outcome ("pass", "fail", "unknown", "not-applicable"), or "waived", "known"
+        or "unchanged" where that is what the policy, or a comparison, makes of it; an artifact that could not be judged
+        has the one key "error".
     checks: the columns, in order.
     width: columns of the terminal.
     everything: show all rows, and all columns that were judged, not only those with a failure, an unknown or a waiver.

@@ -160,12 +160,16 @@ def test_errors_are_listed_and_the_others_judged(good: Path, tmp_path: Path) -> 
     }
 
 
+PLUGIN = " (a check that a plugin adds is only known inside pytest)"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("inspect", "x", "--check", "relo"), "error: unknown check 'relo'; did you mean 'relro'?"),
-        (("explain", "relo"), "error: unknown check or profile 'relo'; did you mean 'relro'?"),
-        (("explain", "kms-6.8"), "error: unknown check or profile 'kms-6.8'; did you mean 'kms-6.7'?"),
+        (("explain", "relo"), f"error: unknown check or profile 'relo'; did you mean 'relro'?{PLUGIN}"),
+        (("explain", "kms-6.8"), f"error: unknown check or profile 'kms-6.8'; did you mean 'kms-6.7'?{PLUGIN}"),
+        (("explain", "our-own"), f"error: unknown check or profile 'our-own'{PLUGIN}"),
         (("inspect",), "python -m pytest_hardening inspect: error: the following arguments are required: PATH"),
         ((), "python -m pytest_hardening: error: the following arguments are required: COMMAND"),
     ],

@@ -86,7 +86,7 @@ def test_entries_that_are_gone_are_told_and_fail_only_when_strict(
     known.write_text("\n".join((RELRO, GONE, COPY, GROW)), "utf-8")
     arguments = ["--hardening", "build", "-k", "not fortify", *workers]  # fortify is unknown, which strict refuses
     result = legacy.pytest(*arguments)
-    told = ["known.txt: 1 entry not needed any more: run with --hardening-update-baseline", "- build/libX.so::relro"]
+    told = ["known.txt: 1 entry not needed any more*: run with --hardening-update-baseline", "- build/libX.so::relro"]
     result.stdout.fnmatch_lines(told)
     assert result.ret == pytest.ExitCode.OK
     strict = legacy.pytest(*arguments, "--hardening-strict")
@@ -205,6 +205,9 @@ def test_file_outside_the_project_is_not_written(
     arguments = [f"--hardening={outside}", f"--rootdir={legacy.path}", "--hardening-update-baseline"]
     result = legacy.pytest(*arguments)
     result.stdout.fnmatch_lines(["1 not written: of files outside the project, which have no lasting name"])
+    result.stdout.fnmatch_lines([f"FAILED {outside}::relro - *"])
+    result.stdout.no_fnmatch_line("*new in the baseline*")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert entries(known) == []
 
 
@@ -293,8 +296,18 @@ def test_new_function_of_a_known_member_fails(user: User, link: Callable[..., No
     (user.path / "X.a").unlink()
     link({"util.c": BUFFER.format("", "init") + BUFFER.format("", "fresh_one")}, ["util.c"], archive=True)
     result = user.pytest(*arguments)
-    result.stdout.fnmatch_lines(["  1 more in the baseline known.txt", 'function = "fresh_one"'])
+    result.stdout.fnmatch_lines(
+        [
+            "X.a: stack-protector: util.o: fresh_one() besides what is accepted",
+            "  1 more in the baseline known.txt",
+            'function = "fresh_one"',
+        ]
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    start = result.outlines.index("[[waiver]]")
+    pasted = result.outlines[start : start + 6]
+    user.policy("\n".join(pasted).replace('reason = ""', 'reason = "the caller checks"'))
+    assert user.pytest(*arguments).ret == pytest.ExitCode.OK
 
 
 def test_function_that_the_compiler_specialises_is_the_known_one(user: User, link: Callable[..., None]) -> None:
@@ -356,3 +369,129 @@ def test_checks_that_name_everything_know_names(user: User, tool_for: Callable[[
         ]
     )
     result.assert_outcomes(failed=4)
+
+
+WORKERS = pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["plain", "xdist"])
+VANISHED = "relro\tbuild/old.so\t-"
+UNDEMANDED = "pie\tbuild/libX.so\t-"
+LEFT_OUT = "relro\tbuild/third.so\t-"
+FOLDER = "relro\tbuild/deep/er/a.so\t-"
+ELSEWHERE = "relro\telsewhere/libA.so\t-"  # the build of another machine
+OBJECT = "pic\tbuild/F.o\t-"
+STALE = [
+    "- build/libX.so::pie (not judged by that check any more)",
+    "- build/deep/er/a.so::relro (no such file any more)",
+    "- build/old.so::relro (no such file any more)",
+    "- build/third.so::relro (the policy excludes the file)",
+]
+
+
+@pytest.fixture
+def stale(legacy: User, known: Path) -> Path:
+    """A baseline with entries that are about nothing any more, and some that other runs need."""
+    shutil.copy(legacy.path / "build" / "libX.so", legacy.path / "build" / "third.so")
+    subprocess.run(["gcc", "-c", "-xc", "-", "-o", legacy.path / "build" / "F.o"], input=b"int f;", check=True)
+    legacy.policy(POLICY, 'exclude = "build/third*"', "checks.fortify = false")
+    lines = (RELRO, COPY, GROW, VANISHED, UNDEMANDED, LEFT_OUT, FOLDER, ELSEWHERE, OBJECT)
+    known.write_text("\n".join(lines), "utf-8")
+    return known
+
+
+@WORKERS
+def test_entries_about_nothing_are_told_and_leave(legacy: User, stale: Path, workers: list[str]) -> None:
+    result = legacy.pytest("--hardening", "build", *workers)
+    result.stdout.fnmatch_lines(["known.txt: 4 entries not needed any more: run with --hardening-update-baseline"])
+    assert [line for line in result.outlines if line.startswith("- build")] == STALE
+    result.assert_outcomes(xfailed=2, passed=2)
+    assert result.ret == pytest.ExitCode.OK
+    strict = legacy.pytest("--hardening", "build", "--hardening-strict", *workers)
+    strict.stdout.fnmatch_lines(["known.txt: 4 entries not needed any more, which fails the run: *"])
+    strict.assert_outcomes(xfailed=2, passed=2)
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+    updated = legacy.pytest("--hardening", "build", "--hardening-update-baseline", *workers)
+    updated.stdout.fnmatch_lines(["known.txt: 5 entries, 0 added, 4 removed"])
+    assert [line for line in updated.outlines if line.startswith("- build")] == STALE
+    assert entries(stale) == sorted([OBJECT, RELRO, ELSEWHERE, COPY, GROW])
+    assert legacy.pytest("--hardening", "build", "--hardening-strict", *workers).ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hardening", "build/libX.so"],
+        ["--hardening", "build/lib*.so"],
+        ["build/libX.so", "build/libY.so"],
+        ["--hardening", "build", "build/libX.so::relro"],
+        ["--hardening", "build", "--hardening-check", "relro"],
+        ["--hardening", "build", "--hardening-profile", "kms-6.6"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_entries_of_what_other_runs_judge_stay(legacy: User, stale: Path, arguments: list[str]) -> None:
+    is_whole_file = not any("::" in argument or argument.startswith("--hardening-") for argument in arguments)
+    kept = {VANISHED, LEFT_OUT, FOLDER, ELSEWHERE, OBJECT, RELRO, COPY, GROW, *([] if is_whole_file else [UNDEMANDED])}
+    legacy.pytest(*arguments, "--hardening-update-baseline")
+    assert set(entries(stale)) == kept
+    assert legacy.pytest(*arguments, "-k", "relro").ret == pytest.ExitCode.OK
+
+
+def test_a_pattern_covers_what_it_would_match(legacy: User, stale: Path) -> None:
+    legacy.pytest("--hardening", "build/*.so", "--hardening-update-baseline")
+    assert {VANISHED, LEFT_OUT, UNDEMANDED}.isdisjoint(entries(stale))
+    assert {FOLDER, ELSEWHERE, RELRO, COPY, GROW} <= set(entries(stale))
+
+
+def test_a_file_that_cannot_be_read_keeps_its_entries(legacy: User, stale: Path) -> None:
+    (legacy.path / "build" / "libX.so").write_bytes(b"\x7fELF")
+    legacy.pytest("--hardening", "build", "--hardening-update-baseline")
+    assert {COPY, GROW, UNDEMANDED} <= set(entries(stale))
+
+
+@WORKERS
+def test_what_is_no_regular_file_is_not_replaced(legacy: User, known: Path, workers: list[str]) -> None:
+    legacy.policy('profile = "kms-6.6"')
+    os.mkfifo(legacy.path / "fifo")
+    (legacy.path / "folder").mkdir()
+    (legacy.path / "device").symlink_to("/dev/null")
+    for name in ("fifo", "folder", "device"):
+        arguments = ["--hardening=build", f"--hardening-baseline={name}", "--hardening-update-baseline"]
+        result = legacy.pytest(*arguments, *workers, subprocess=True)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--hardening-update-baseline: {name} is no regular file, so it is not replaced"])
+        result.stdout.no_fnmatch_line("*::*")
+    assert not Path("/dev/null").is_file()
+    (legacy.path / "link").symlink_to("new.txt")
+    legacy.pytest("--hardening=build", "--hardening-baseline=link", "--hardening-update-baseline")
+    assert entries(legacy.path / "new.txt") == [RELRO, COPY, GROW]
+    assert (legacy.path / "link").is_symlink()
+
+
+def test_comments_stay_with_what_they_are_about(legacy: User, known: Path) -> None:
+    lines = [
+        "# The whole team knows.",
+        "",
+        COPY,
+        "# two lines",
+        "# on RELRO",
+        RELRO,
+        "# gone",
+        VANISHED,
+        "# at the end",
+    ]
+    known.write_text("\n".join(lines), "utf-8")
+    for _ in range(2):  # the second time nothing changes
+        legacy.pytest("--hardening", "build", "--hardening-update-baseline")
+        own = known.read_text("utf-8").splitlines()[2:]
+        top = ["# The whole team knows.", "# at the end", "# gone", ""]
+        assert own == [*top, "# two lines", "# on RELRO", RELRO, COPY, GROW]
+
+
+def test_baseline_is_not_updated_by_a_comparison_of_the_ini_file(legacy: User, stale: Path) -> None:
+    before = stale.read_bytes()
+    shutil.copytree(legacy.path / "build", legacy.path / "old")
+    legacy.pytester.makeini("[pytest]\nhardening_compare = old\n")
+    result = legacy.pytest("--hardening", "build", "--hardening-update-baseline")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert stale.read_bytes() == before
+    compared = legacy.pytest("--hardening", "build", "--hardening-strict")
+    compared.stdout.no_fnmatch_line("*not needed any more*")

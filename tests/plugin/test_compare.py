@@ -51,6 +51,13 @@ def test_what_failed_before_is_green(user: User) -> None:
     run.result.stdout.fnmatch_lines(
         ["failing as before, no loss: build/HOST (bind-now), build/HOST (relro), *", "46 verdicts compared: no change"]
     )
+    run.result.stdout.fnmatch_lines(["6 artifacts: *, 8 already in old"])
+    run.result.stdout.no_fnmatch_line("*baseline*")
+    told = {(v["decision"], v["reason"]) for e in run.document["artifacts"] for v in e["verdicts"] if "decision" in v}
+    assert ("unchanged", "already in old") in told
+    verbose = user.pytest(*COMPARE, "-v", "-n2", subprocess=True)
+    verbose.stdout.fnmatch_lines(["build/PROGRAM * as before *as before*", "6 artifacts: *, 8 already in old"])
+    verbose.stdout.no_fnmatch_line("*known*")
     better = user.pytest("--hardening", "old", "--hardening-compare", "build")
     assert better.ret == pytest.ExitCode.OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -187,3 +188,29 @@ def test_named_file_that_no_required_check_applies_to(user: User, workers: tuple
         run = user.run(*words, *pie, subprocess=True)
         run.result.assert_outcomes(passed=1, failed=1)
         assert run.errors == {debug: "a detached debug file: judge the file it was split from"}
+
+
+@WORKERS
+def test_names_that_pytest_takes_for_something_else(user: User, workers: tuple[str, ...]) -> None:
+    build = user.build("broken", "bind-now")
+    names = ["x[1].so", "y::z.so"]
+    for name in names:
+        shutil.copy(build / "libSHARED.so", user.path / name)
+    gate = [f"--hardening={name}" for name in names]
+    failing = {f"{name}::{check}" for name in names for check in ("relro", "bind-now")}
+    run = user.run(*gate, *workers, subprocess=True)
+    assert run.having("fail") == failing
+    again = user.run(*gate, "--lf", *workers, subprocess=True)
+    assert set(again.verdicts) == failing
+    picked = user.run(*gate, "-k", "x[1].so and relro", *workers, subprocess=True)
+    assert picked.verdicts == {"x[1].so::relro": "fail"}
+    ids = [line.split(" ")[1] for line in run.result.outlines if line.startswith("FAILED")]
+    assert len(ids) == len(failing)
+    for printed in ids:
+        refused = user.pytest(printed, *workers, subprocess=True)
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        line = next(line for line in refused.errlines if "; write " in line)
+        told = user.run(*shlex.split(line.partition("; write ")[2]), *workers, subprocess=True)
+        assert set(told.verdicts) == {printed.replace(r":\x3a", "::")}
+    whole = user.pytest(names[0])
+    whole.stderr.fnmatch_lines(["ERROR: *; write --hardening='x[[]1].so'"])

@@ -31,7 +31,9 @@ function = "copy"
 reason = "bounded by the caller"
 """
 GROW = COPY.replace("copy", "grow").replace("[[waiver]]", '[[waiver]]\nunit = "F.c"')
-UNUSED = "*= hardening: unused waivers =*"
+UNUSED = "*= hardening: unused waivers and rules =*"
+FAILS = "a waiver that covers nothing fails the run: it would hide the next failure"
+FAIL_EACH = "each of these fails the run (--hardening-strict)"
 
 
 def decisions(run: Run) -> dict[str, str]:
@@ -141,7 +143,7 @@ def test_waiver_that_covers_nothing_fails_the_run(legacy: User, workers: list[st
     legacy.policy(PROFILE, nothing, WAIVED_Y, COPY, GROW)
     result = legacy.pytest("--hardening", "build", *workers)
     result.stdout.fnmatch_lines(
-        [UNUSED, "hardening.toml: waiver[[]0]: build/libX.so, relro: covers nothing that falls short; remove it"]
+        [UNUSED, "hardening.toml: waiver[[]0]: build/libX.so, relro: covers nothing that falls short; remove it", FAILS]
     )
     result.stdout.no_fnmatch_line("*waiver[[]1]: *")
     result.assert_outcomes(xfailed=2, passed=2)
@@ -226,3 +228,118 @@ def test_report_is_the_same_from_workers(legacy: User) -> None:
     alone = legacy.run("--hardening", "build")
     spread = legacy.run("--hardening", "build", "-n", "2")
     assert json.dumps(alone.document) == json.dumps(spread.document)
+
+
+IN_VAIN = """
+exclude = ["build/left_*", "build/third_party/*"]
+checks.fortify = false
+[[artifact]]
+path = "build/plugins/*"
+unknown = "fail"
+[[artifact]]
+path = ["build/libY.so", "build/libZ.so"]
+kind = "shared-library"
+unknown = "fail"
+[[artifact]]
+path = "build/libX.so"
+kind = "pie"
+unknown = "fail"
+[[artifact]]
+kind = "pie"
+unknown = "fail"
+[[waiver]]
+path = ["build/old.so", "build/libX.so", "*/codecs/*.a(dct*.o)", "elsewhere/*.so"]
+checks = ["relro", "stack-protector"]
+reason = "old"
+[[waiver]]
+path = "build/libX.so"
+checks = ["pie"]
+reason = "not judged by it"
+"""
+NOTES = [
+    "hardening.toml: exclude[1]: build/third_party/*: matches no file that was found",
+    "hardening.toml: artifact[0].path: build/plugins/*: matches no file that was judged",
+    "hardening.toml: artifact[1].path[1]: build/libZ.so: matches no file that was judged and is of kind shared-library",
+    "hardening.toml: artifact[2].path: build/libX.so: matches no file that was judged and is of kind pie",
+    "hardening.toml: waiver[0].path[0]: build/old.so: matches no file that was judged",
+    "hardening.toml: waiver[0].path[2]: */codecs/*.a(dct*.o): matches no file that was judged",
+    "hardening.toml: waiver[1]: build/libX.so: no file that it matches is judged by pie",
+]
+
+
+@pytest.fixture
+def in_vain(legacy: User) -> User:
+    """A policy of which some globs match nothing."""
+    (legacy.path / "build" / "left_out.so").write_bytes((legacy.path / "build" / "libX.so").read_bytes())
+    legacy.policy(PROFILE, IN_VAIN, WAIVED_Y)
+    return legacy
+
+
+def notes(result: pytest.RunResult) -> list[str]:
+    """The lines on what is unused."""
+    return [line for line in result.outlines if line.startswith("hardening.toml: ")]
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_what_matches_nothing_is_told_and_fails_only_when_strict(in_vain: User, workers: list[str]) -> None:
+    result = in_vain.pytest("--hardening", "build", *workers)
+    assert notes(result) == NOTES
+    result.stdout.fnmatch_lines([UNUSED])
+    result.assert_outcomes(xfailed=2, passed=2)
+    assert result.ret == pytest.ExitCode.OK
+    strict = in_vain.pytest("--hardening", "build", "--hardening-strict", *workers)
+    assert notes(strict) == NOTES
+    strict.stdout.fnmatch_lines([UNUSED, FAIL_EACH])
+    strict.assert_outcomes(xfailed=2, passed=2)
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hardening", "build", "-k", "relro"],
+        ["--hardening", "build", "-k", "relro", "-n", "2"],
+        ["--hardening", "build", "--deselect", "build/libX.so::relro"],
+        ["--hardening", "build/libX.so"],
+        ["--hardening", "build", "build/libX.so::relro"],
+        ["build/libX.so"],
+    ],
+)
+def test_what_matches_nothing_is_not_told_of_a_part(in_vain: User, arguments: list[str]) -> None:
+    result = in_vain.pytest(*arguments, "--hardening-strict")
+    assert notes(result) == []
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_other_checks_say_nothing_of_what_the_policy_demands(in_vain: User) -> None:
+    for arguments in (["--hardening-check", "relro"], ["--hardening-profile", "kms-6.6"]):
+        assert notes(in_vain.pytest("--hardening", "build", *arguments)) == NOTES[:-1]
+    (in_vain.path / "build" / "left_out.so").unlink()
+    (in_vain.path / "build").rename(in_vain.path / "old")
+    in_vain.pytest("--hardening", "old", "--hardening-report", "old.json")
+    (in_vain.path / "old").rename(in_vain.path / "build")
+    result = in_vain.pytest("--hardening", "build", "--hardening-compare", "old.json", "--hardening-strict")
+    assert notes(result) == []
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_last_failed_says_nothing_of_what_it_does_not_run(in_vain: User) -> None:
+    in_vain.policy(PROFILE, IN_VAIN)
+    in_vain.pytest("--hardening", "build").assert_outcomes(failed=1, xfailed=1, passed=2)
+    assert notes(in_vain.pytest("--hardening", "build", "--lf", "--hardening-strict")) == []
+
+
+def test_wide_waiver_is_not_unused_where_files_were_named(legacy: User) -> None:
+    legacy.policy(PROFILE, COPY, GROW, WAIVED_Y.replace("build/libY.so", "*.so"))
+    result = legacy.pytest("--hardening", "build/libX.so")
+    result.stdout.no_fnmatch_line(UNUSED)
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_units_of_linked_files_are_not_in_the_path(legacy: User) -> None:
+    legacy.policy(
+        PROFILE, WAIVED_Y, COPY.replace("build/*.so", "build/libX.so(F.c)").replace('function = "copy"\n', "")
+    )
+    result = legacy.pytest("--hardening", "build")
+    result.stdout.fnmatch_lines(["hardening.toml: waiver[[]1]: build/libX.so(F.c), *: covers nothing*", FAILS])
+    result.assert_outcomes(failed=1, xfailed=1, passed=2)

@@ -61,8 +61,22 @@ def test_a_new_file_is_as_open_as_the_user_wants(tmp_path: Path) -> None:
 
 def test_comments_and_empty_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "baseline.txt"
-    path.write_bytes(b"# known\r\n\r\nrelro\tbuild/libX.so\t-\r\n")
+    path.write_bytes(b"# known\r\n\r\n \t\t\nrelro\tbuild/libX.so\t-\r\n")
     assert load_baseline(str(path)).entries == {RELRO}
+
+
+def test_comments_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.txt"
+    path.write_text(
+        "# file\n\n# on COPY\n# still\nstack-protector\tbuild/libX.so\tF.c: copy()\n# gone\nrelro\ta\t-\n# end"
+    )
+    baseline = load_baseline(str(path))
+    for _ in range(2):
+        write_baseline(str(path), [RELRO, COPY], baseline.comments)
+        lines = path.read_text("utf-8").splitlines()
+        assert lines[2:6] == ["# file", "# end", "# gone", ""]
+        assert lines[6:] == ["\t".join(RELRO), "# on COPY", "# still", "\t".join(COPY)]
+        baseline = load_baseline(str(path))
 
 
 def test_every_bad_line_is_told(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_decide(outcome: Outcome, fail: Decision, warn: Decision, ignore: Decisi
 
 def test_every_outcome_has_a_decision() -> None:
     found = {decide(outcome, unknown) for outcome in Outcome for unknown in get_args(OnUnknown)}
-    assert found == set(Decision) - {Decision.WAIVED, Decision.KNOWN}
+    assert found == set(Decision) - {Decision.WAIVED, Decision.KNOWN, Decision.UNCHANGED}
 
 
 def report(*culprits: str, outcome: Outcome = Outcome.FAIL, rest: Outcome | None = Outcome.PASS) -> Report:
@@ -149,6 +149,77 @@ def test_new_culprits_fail_beside_known_ones() -> None:
     assert found.keys == ("F.c: copy()", "G.c: grow()")
     both = ruling(report("F.c: copy()", "G.c: grow()"), known=("F.c: copy()", "G.c: grow()", "H.c"))
     assert (both.decision, both.notes) == (Decision.KNOWN, ("in the baseline base.txt",))
+
+
+def members(**functions: tuple[str, ...]) -> Report:
+    """An archive whose failing members name their functions."""
+    entries = [
+        ArtifactReport(
+            PATH,
+            name,
+            Kind.OBJECT,
+            "x86-64",
+            verdicts=(Verdict(CHECK, Outcome.FAIL, "so", culprits=names, rest=Outcome.PASS),),
+        )
+        for name, names in functions.items()
+    ]
+    whole = Verdict(CHECK, Outcome.FAIL, "so", culprits=tuple(functions))
+    return Report((ArtifactReport(PATH, None, Kind.ARCHIVE, "x86-64", verdicts=(whole,)), *entries))
+
+
+def test_new_functions_of_a_known_member_are_named_alone() -> None:
+    found = ruling(members(B=("F.c: copy()", "F.c: grow()", "F.c: read()")), known=("B: copy()",))
+    assert (found.is_part, found.culprits) == (True, ("B: grow()", "B: read()"))
+    none = ruling(members(B=("F.c: copy()", "F.c: grow()")), known=())
+    assert (none.is_part, none.culprits) == (False, ("B",))
+    waived = ruling(members(A=("F.c: copy()",), B=("F.c: grow()",)), waiver(unit="A"))
+    assert (waived.is_part, waived.culprits) == (True, ("B",))
+    late = ruling(report("F.c: copy()"), waiver(expires=date(2026, 5, 1)), known=("F.c: copy()",))
+    assert (late.decision, late.is_part) == (Decision.REJECTED, False)
+    nameless = ruling(report("0x10-0x20"), waiver(expires=date(2026, 5, 1)), known=("-",))
+    assert (nameless.decision, nameless.is_part) == (Decision.REJECTED, False)
+
+
+def test_functions_of_a_member_are_covered_one_by_one() -> None:
+    judged = members(B=("F.c: copy()", "F.c: grow()"), C=("G.c: read()",))
+    copy, grow, read = (
+        waiver(unit=unit, function=name) for unit, name in (("B", "copy"), ("F.c", "grow"), ("C", "read"))
+    )
+    every = ruling(judged, copy, grow, read)
+    assert (every.decision, every.waivers) == (Decision.WAIVED, (0, 1, 2))
+    left = ruling(judged, copy, read)
+    assert (left.decision, left.waivers, left.is_part) == (Decision.REJECTED, (0, 1), True)
+    assert left.culprits == left.keys == ("B: grow()",)
+    assert ruling(judged, copy, read, known=("B: grow()",)).decision is Decision.KNOWN
+    assert ruling(judged, grow, read, known=("B: grow()",)).decision is Decision.REJECTED
+    one_path = waiver(path=f"{PATH}(B)", function="*")
+    assert ruling(judged, one_path).culprits == ("C",)
+    assert ruling(judged, one_path, read).decision is Decision.WAIVED
+    late = waiver(unit="B", function="grow", expires=date(2026, 5, 1))
+    assert ruling(judged, copy, read, late).decision is Decision.REJECTED
+
+
+def test_functions_of_a_member_are_not_covered_where_others_may_fall_short() -> None:
+    whole, member = members(B=("F.c: copy()",)).artifacts
+    cut = replace(member, verdicts=(replace(member.verdicts[0], rest=None),))
+    assert ruling(Report((whole, cut)), waiver(function="copy")).decision is Decision.REJECTED
+    assert ruling(Report((whole, cut)), waiver(unit="B")).decision is Decision.WAIVED
+
+
+def test_members_of_one_name_go_by_their_order() -> None:
+    known = ruling(archive(**{"a.o": Outcome.FAIL, "a.o#2": Outcome.PASS}), known=()).keys
+    assert known == ("a.o",)
+    assert ruling(archive(**{"a.o": Outcome.FAIL, "a.o#2": Outcome.PASS}), known=known).decision is Decision.KNOWN
+    for first in (Outcome.PASS, Outcome.FAIL):  # another one that fails, or one in front, is new
+        changed = ruling(archive(**{"a.o": first, "a.o#2": Outcome.FAIL}), known=known)
+        assert (changed.decision, changed.culprits) == (Decision.REJECTED, ("a.o#2",))
+
+
+def test_units_of_linked_files_are_no_members() -> None:
+    linked = report("F.c: copy()")
+    assert ruling(linked, waiver(path=f"{PATH}(F.c)")).waivers == ()
+    assert ruling(linked, waiver(path=f"{PATH}*")).decision is Decision.WAIVED
+    assert ruling(archive(B=Outcome.FAIL), waiver(path=f"{PATH}(B)")).decision is Decision.WAIVED
 
 
 def test_an_entry_of_the_whole_check_knows_everything() -> None:

@@ -16,7 +16,7 @@ from pytest_hardening.policy.problems import parsed, read
 MISTAKES = """
 profile = "kms-6.8"
 unknown = "perhaps"
-exclude = "third_party/*"
+exclude = ["third_party/*", 3]
 baselin = "known.txt"
 
 [checks]
@@ -57,7 +57,7 @@ resson = "old"
 PLACES = r"""
 profile: unknown profile 'kms-6.8'; did you mean 'kms-6.7'\?
 unknown: expected one of 'fail', 'warn', 'ignore', not 'perhaps'
-exclude: expected a list of texts, not 'third_party/\*'
+exclude\[1\]: expected a text, not 3
 baselin: unknown key 'baselin'; did you mean 'baseline'\?
 checks\.stack-protecter: unknown check 'stack-protecter'; did you mean 'stack-protector'\?
 checks\.relro\.level: expected one of 'partial', 'full', not 'most'
@@ -75,9 +75,20 @@ artifact\[1\]\.checks\.relro\.level: expected one of 'partial', 'full', not 2
 artifact\[2\]: one of profile, unknown and checks is needed.*
 waiver\[0\]\.checks\[0\]: unknown check 'stack-protecto'; did you mean 'stack-protector'\?
 waiver\[0\]\.reason: missing, and mandatory
-waiver\[0\]\.expires: expected a date without quotes, such as 2027-03-01, not '2027-03-01'
+waiver\[0\]\.expires: expected a date such as 2027-03-01, without quotes or time, not '2027-03-01'
 waiver\[0\]\.resson: unknown key 'resson'; did you mean 'reason'\?
 """
+
+
+A_DATE = "expected a date such as 2027-03-01, without quotes or time"
+TIMES = {
+    "2027-03-01T00:00:00": "2027-03-01T00:00:00",
+    "2027-03-01 10:30:00+02:00": "2027-03-01T10:30:00+02:00",
+    "07:32:00": "07:32:00",
+    "'2027-03-01'": "'2027-03-01'",
+    "20270301": "20270301",
+}
+KINDS = "executable, pie, static, static-pie, shared-library, module, object, archive, kernel-module"
 
 
 def test_one_run_tells_every_mistake_and_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +112,10 @@ def test_one_run_tells_every_mistake_and_its_place(tmp_path: Path, monkeypatch: 
         ("when = 3", "when: expected an array of tables, written with two brackets: [[...]]"),
         ("when = [3]", "when[0]: expected a table, not 3"),
         ("exclude = ['']", "exclude[0]: an empty text"),
+        ("exclude = ''", "exclude: an empty text"),
+        ("exclude = []", "exclude: an empty list: name at least one"),
+        ("[[waiver]]\npath=[]\nchecks='pie'\nreason='x'", "waiver[0].path: an empty list: name at least one"),
+        ("[[artifact]]\npath=[]\nunknown='fail'", "artifact[0].path: an empty list: name at least one"),
         ("profile = 3", "profile: expected a text, not 3"),
         ("profile = 'no/such.toml'", "profile: profile *no/such.toml: cannot be read: No such file or directory"),
         ("checks = false", "checks: expected a table: check = { parameters }, or check = false"),
@@ -109,6 +124,15 @@ def test_one_run_tells_every_mistake_and_its_place(tmp_path: Path, monkeypatch: 
         ("[[when]]\nkind='pie'\nreason='x'\nchecks=[]", "when[0].checks: expected a table: *"),
         ("[[waiver]]\npath='x'\nchecks='pie'\nreason=' '", "waiver[0].reason: *"),
         ("[[waiver]]\npath='x'\nchecks='pie'\nreason='x'\nexpires=1", "waiver[0].expires: expected a date *"),
+        *(
+            (
+                f"[[waiver]]\npath='x'\nchecks='pie'\nreason='x'\nexpires={given}",
+                f"waiver[0].expires: {A_DATE}, not {shown}",
+            )
+            for given, shown in TIMES.items()
+        ),
+        ("[[artifact]]\nkind='core'\nunknown='fail'", f"artifact[0].kind: unknown kind 'core'; there are: {KINDS}"),
+        ("[[artifact]]\nkind='debug-only'\nunknown='fail'", "artifact[0].kind: unknown kind 'debug-only'; *"),
         ("a = 1\na = 2", "not valid TOML: *"),
         ("a = " + "[" * 5000 + "]" * 5000, "not valid TOML: *"),
     ],
@@ -126,6 +150,8 @@ def test_one_or_several(tmp_path: Path) -> None:
     document = read(PolicyDocument, parsed(text, "x"), "x", "/")
     assert document.when[0].libc == ("musl",)
     assert document.artifact[0].path == ("a", "b")
+    for exclude in ("'a'", "['a']"):
+        assert read(PolicyDocument, parsed(f"exclude = {exclude}", "x"), "x", "/").exclude == ("a",)
 
 
 @pytest.mark.parametrize("check", check_names())

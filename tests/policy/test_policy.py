@@ -11,6 +11,7 @@ import pytest
 from pytest_hardening.errors import PolicyError
 from pytest_hardening.model import Kind
 from pytest_hardening.policy.given import COMMAND_LINE, Given
+from pytest_hardening.policy.globs import lie_below
 from pytest_hardening.policy.policy import Policy, load_policy
 from pytest_hardening.policy.problems import parsed
 from pytest_hardening.policy.profile import DEFAULT_PROFILE, Profile, Target, load_profile
@@ -224,3 +225,22 @@ def test_shown_policy_without_a_file(folder: Path) -> None:
     lines = list(shown_policy(load_policy(str(folder)), []))
     assert lines[0] == "# policy file: none (no hardening.toml, no [tool.pytest-hardening] in pyproject.toml)"
     assert any(re.fullmatch(r'profile = "recommended" +# default', line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("folders", "glob", "whole"),
+    [
+        (["build"], "build/libX.so", True),
+        (["build"], "build/*.so", True),
+        (["build"], "build/deep/*.so", True),
+        (["build/deep"], "build/*.so", False),
+        (["build"], "build-arm/*.so", False),
+        (["build"], "buil*/libX.so", True),  # as far as it tells
+        (["build"], "*.so", True),
+        ([], "*.so", False),
+        ([], "build/libX.so", False),
+        (["."], "build/*.so", True),
+    ],
+)
+def test_globs_that_folders_hold(folders: list[str], glob: str, whole: bool) -> None:
+    assert lie_below(folders, glob) is whole

@@ -134,7 +134,7 @@ def test_extends_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Mon
         ),
         ("extends = 'debian-all'\n[checks]\n" + DROP_ALL, "requires no check, so it could never fail"),
         ("extends = 6.7", "extends: expected a list of texts, not 6.7"),
-        ("extends = []", "extends: an empty list: leave the key out, or name something"),
+        ("extends = []", "extends: an empty list: name at least one"),
         ("extends = ['kms-6.7', 'kms-6.8']", "extends[1]: unknown profile 'kms-6.8'; did you mean 'kms-6.7'?"),
         ("extends = 'no.toml'", "extends: profile *no.toml: cannot be read: No such file or directory"),
         ("description = 1\n[checks]\npie = {}", "description: expected a text, not 1"),

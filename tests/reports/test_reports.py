@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -47,6 +48,7 @@ def test_message_has_all_and_its_first_line_stands_alone() -> None:
     assert message("lib/A.a", UNKNOWN) == f"lib/A.a: unknown: no trace{why}"
     strict = message("lib/A.a", UNKNOWN, strictness="--hardening-strict")
     assert strict == f"lib/A.a: unknown, which --hardening-strict counts as a failure: no trace{why}"
+    assert message("lib/A.a", replace(UNKNOWN, check="our-own")) == "lib/A.a: unknown: no trace"  # of a plugin
 
 
 def test_message_cuts_culprits() -> None:
