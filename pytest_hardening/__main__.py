@@ -1,4 +1,4 @@
-"""`python -m pytest_hardening`: inspect files, compare builds, explain checks, print the schema of policy files."""
+"""`python -m pytest_hardening`: inspect files, compare builds, ask toolchains, explain checks, print schemas."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import ComparisonError, PolicyError
+from .errors import BuildError, ComparisonError, PolicyError, ToolchainError
 from .model import ArtifactReport, Kind, Outcome
 
 if TYPE_CHECKING:
     from .engine import Demanding, Requests
+    from .toolchain import BuildCache, Posture, Selection
 
 __all__ = ["main"]
 
@@ -28,6 +29,12 @@ OLD and NEW are folders, files, patterns or the JSON reports that `inspect --for
 report is damaged or of another schema version, OLD and NEW have nothing in common, or the command line is wrong."""
 
 
+_EXIT_STATUS_OF_TOOLCHAIN = """\
+SPEC is a command (gcc-12, "gcc-12 -m32"), an id or a glob on the ids of what is on PATH ("clang-*"), or all; without
+any, cc. exit status: 0 nothing was lost, 1 --compare shows a loss, 2 a toolchain was not found or does not work, a file
+could not be read, or the command line is wrong."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is described in its help."""
     options = _parser().parse_args(arguments)
@@ -36,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = int(options.run(options))
         sys.stdout.flush()
-    except (ComparisonError, PolicyError) as error:
+    except (BuildError, ComparisonError, PolicyError, ToolchainError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -117,6 +124,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a loss is also: what is no longer provable, a file that was removed, a new file that fails a check",
     )
     compare.set_defaults(run=_compare)
+    toolchain = commands.add_parser(
+        "toolchain",
+        help="say which mitigations compilers have by default, and by which flags",
+        epilog=_EXIT_STATUS_OF_TOOLCHAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    toolchain.add_argument("specs", nargs="*", metavar="SPEC", help="which toolchains (default: cc)")
+    toolchain.add_argument("--format", choices=("text", "json", "md"), default="text", help="default: text")
+    toolchain.add_argument("--list", action="store_true", help="only say what they are")
+    toolchain.add_argument("--compare", metavar="FILE", help="say what changed since this file, which json wrote")
+    toolchain.add_argument("--cache", metavar="DIR", help="keep the probes here, for the next time")
+    toolchain.set_defaults(run=_toolchain)
     explain = commands.add_parser("explain", help="print the manual page of a check, or what a profile requires")
     explain.add_argument(
         "name", nargs="?", help="a check, a built-in profile or a profile's file; without it, the names of all checks"
@@ -218,6 +237,51 @@ def _compare(options: argparse.Namespace) -> int:
         for line in comparison_lines(comparison):
             print(line)
     return 2 if comparison.problems else int(comparison.is_loss(strict=options.strict))
+
+
+def _toolchain(options: argparse.Namespace) -> int:
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from .toolchain import BuildCache, select_toolchains
+
+    with TemporaryDirectory(prefix="hardening-toolchain-") as temporary:
+        cache = BuildCache(Path(options.cache or temporary))
+        selection = select_toolchains(options.specs, cache=cache)
+        for command, reason in selection.left_out:
+            print(f"left out: {command}: {reason}", file=sys.stderr)
+        if options.list:
+            for one in selection.toolchains:
+                libc, linker = f"{one.libc} {one.libc_version}", f"{one.linker} {one.linker_version}"
+                print(f"{one.id}: {' '.join(one.command)}, {one.target}, {libc.strip()}, {linker.strip()}")
+            return 0
+        return _postures(options, selection, cache)
+
+
+def _postures(options: argparse.Namespace, selection: Selection, cache: BuildCache) -> int:
+    import json
+    import shutil
+
+    from .elf.image import printable
+    from .toolchain import Effect, load_postures, posture_of
+    from .toolchain.snapshot import changes_between, document
+    from .toolchain.tables import markdown_table, text_table
+
+    older = load_postures(options.compare) if options.compare else {}
+    postures: list[Posture] = [posture_of(one, cache) for one in selection.toolchains]
+    changes = changes_between(older, {posture.id: posture for posture in postures})
+    if options.format == "json":
+        data = document(postures)
+        if options.compare:
+            data["changes"] = [change.to_json() for change in changes]
+        print(json.dumps(data, indent=1, ensure_ascii=False))
+    else:
+        width = shutil.get_terminal_size((120, 40)).columns
+        for line in markdown_table(postures) if options.format == "md" else text_table(postures, width):
+            print(printable(line))
+        for change in changes:
+            print(printable(str(change)))
+    return int(any(change.effect is Effect.LOST for change in changes))
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from .artifacts.discovery import Discovery
     from .checks.base import Check
     from .model import Artifact
+    from .toolchain import Probe
 
-__all__ = ["find_artifacts", "late_additions", "report_to_plugins", "take_additions"]
+__all__ = ["added_probes", "find_artifacts", "late_additions", "report_to_plugins", "take_additions"]
 
 _CHECKS, _PROFILES = "pytest_hardening_checks", "pytest_hardening_profiles"
+_PROBES = "pytest_hardening_probes"
 _FINDERS, _REPORTERS = "pytest_hardening_find_artifacts", "pytest_hardening_report"
+_PROBE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PROFILE_NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _ASKED = pytest.StashKey[tuple[object, ...]]()
 
@@ -165,6 +168,34 @@ def _profiles(config: pytest.Config) -> Iterator[tuple[str, str]]:
                 raise plugin.error(_PROFILES, f"{name}: there is no file {path}")
             taken[name] = plugin.name
             yield name, path
+
+
+def added_probes(config: pytest.Config) -> list[Probe]:
+    """The probes of toolchains that plugins add.
+
+    Raises
+    ------
+    PolicyError: one of them is wrong; the message names the plugin.
+    """
+    found: list[Probe] = []
+    for plugin in _plugins(config, _PROBES):
+        answer = plugin.answer(_PROBES)
+        if answer is None:
+            continue
+        from .toolchain import PROBES
+
+        for probe in plugin.items(_PROBES, answer):
+            name = getattr(probe, "name", None)
+            if (
+                not isinstance(name, str)
+                or not _PROBE_NAME.fullmatch(name)
+                or not callable(getattr(probe, "run", None))
+            ):
+                raise plugin.error(_PROBES, f"returned {probe!r}: expected a probe, with a kebab-case name and run()")
+            if any(other.name == name for other in (*PROBES, *found)):
+                raise plugin.error(_PROBES, f"the name {name!r} is taken")
+            found.append(probe)
+    return found
 
 
 def find_artifacts(

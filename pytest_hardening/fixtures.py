@@ -115,7 +115,7 @@ def compile_c(
     `source` is source text, a `Path` (relative to the test's folder), a mapping of file names to texts, or a sequence
     of these; `kind` is `object`, `archive`, `shared-library` or `executable`; `flags` go to compile and link step,
     `link_flags` to the link step, `unit_flags` (by source name) to one unit; `objects` are finished files to link;
-    `compiler` is a command or a `Compiler`, the fixture `cc` without it.
+    `compiler` is a command or a `Compiler`, else that of the fixture `toolchain` where the test uses it, else `cc`.
 
     CFLAGS and their like in the environment have no effect. Equal calls build once per session, also across the workers
     of pytest-xdist; the returned file must not be changed. If the test fails, its report shows the commands. A failing
@@ -267,9 +267,12 @@ def _compiler(command: str | Sequence[str], language: Language | None) -> Compil
 def _chosen(
     request: pytest.FixtureRequest, compiler: Compiler | str | Sequence[str] | None, default: Literal["cc", "cxx"]
 ) -> Compiler:
-    """The compiler of one call: an object, a command to find, or the session's."""
+    """The compiler of one call: an object, a command to find, that of the test's toolchain, or the session's."""
     from pytest_hardening.toolchain import Compiler
 
+    if compiler is None and default == "cc" and "toolchain" in request.fixturenames:
+        used = request.getfixturevalue("toolchain")
+        compiler = getattr(used, "compiler", None)  # a fixture of that name may be the user's own
     if compiler is None:
         try:
             found: Compiler = request.getfixturevalue(default)

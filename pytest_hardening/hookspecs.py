@@ -1,4 +1,4 @@
-"""The hooks by which a conftest.py or a plugin adds checks, profiles, finders of artifacts, and reporters.
+"""The hooks by which a conftest.py or a plugin adds checks, profiles, finders of artifacts, reporters, and probes.
 
 Write a function of the name in the `conftest.py` of pytest's root folder, or in a plugin; leave out arguments that it
 does not need. `docs/extending.md` has an example of each.
@@ -16,10 +16,12 @@ import pytest
 if TYPE_CHECKING:
     from .checks.base import Check
     from .model import Artifact
+    from .toolchain import Probe
 
 __all__ = [
     "pytest_hardening_checks",
     "pytest_hardening_find_artifacts",
+    "pytest_hardening_probes",
     "pytest_hardening_profiles",
     "pytest_hardening_report",
 ]
@@ -88,4 +90,18 @@ def pytest_hardening_report(config: pytest.Config, entries: Sequence[Mapping[str
     config: pytest's.
     entries: the `artifacts` of the JSON report (`reports/schema.json`), sorted by path and member, whether or not a
         report is written. They are shared with other reporters: do not change them.
+    """
+
+
+@pytest.hookspec
+def pytest_hardening_probes(config: pytest.Config) -> Iterable[Probe] | None:
+    """Probes to add to --hardening-posture: what else a toolchain is asked for.
+
+    All plugins are asked, once, when pytest is configured with --hardening-posture. `FlagProbe` is the usual one:
+    flags, a source, and the check that finds their effect in the program; any object with `name`, `title` and
+    `run(bench)` will do. A name that another probe has is a usage error.
+
+    Parameters
+    ----------
+    config: pytest's.
     """

@@ -13,7 +13,11 @@ from .options import add_options, settings_of
 if TYPE_CHECKING:
     from .model import Artifact
 
-pytest_plugins = ["pytest_hardening.fixtures"]
+pytest_plugins = [
+    "pytest_hardening.fixtures",
+    "pytest_hardening.toolchain_fixtures",
+    "pytest_hardening.posture_items",
+]
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import methodcaller
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
@@ -36,12 +37,15 @@ class Builder:
     - `log`: receives the commands of every build, also of those found in the cache.
     - `base`: folder that relative source files and objects start from; the working folder without it.
     - `timeout`: seconds for each command.
+    - `hide_folder`: whether a compiler that knows -ffile-prefix-map leaves the build's folder, which differs from
+      machine to machine, out of debug information; it is the one flag that is not given by the caller.
     """
 
     cache: BuildCache
     log: BuildLog = field(default_factory=BuildLog)
     base: Path | None = None
     timeout: float = DEFAULT_TIMEOUT
+    hide_folder: bool = False
 
     def compile(
         self,
@@ -93,6 +97,7 @@ class Builder:
             unit_flags={unit: tuple(words) for unit, words in (unit_flags or {}).items()},
             objects=_read_objects(objects, self.base),
             timeout=self.timeout,
+            hide_folder=self.hide_folder and _hides_folders(compiler),
         )
         job.check()
         folder = self.cache.get(job.key(self.cache.root), job.build, title=f"build of {job.product}", log=self.log)
@@ -124,6 +129,7 @@ class _Job:
     unit_flags: Mapping[str, tuple[str, ...]]
     objects: tuple[str | _Input, ...]
     timeout: float
+    hide_folder: bool = False
 
     @property
     def units(self) -> tuple[SourceFile, ...]:
@@ -158,7 +164,7 @@ class _Job:
     def key(self, cache_root: Path) -> str:
         """Hash everything that decides the product: compiler, flags, texts, headers actually read, linked files."""
         parts: list[bytes] = [self.compiler.identity.encode(), self.kind.encode(), self.product.encode()]
-        parts += [repr((self.flags, self.link_flags, sorted(self.unit_flags.items()))).encode()]
+        parts += [repr((self.flags, self.link_flags, sorted(self.unit_flags.items()), self.hide_folder)).encode()]
         for file in self.files:
             parts += [file.name.encode(), str(file.folder or "").encode(), file.text]
         for item in self.objects:
@@ -204,7 +210,8 @@ class _Job:
             shutil.copyfile(item.path, folder / item.name)
         objects = self._object_names()
         for unit in self.units:
-            words = (*self._compile_command(unit), "-c", "-o", objects[unit.name], unit.name)
+            hidden = (f"-ffile-prefix-map={folder}=.",) if self.hide_folder else ()
+            words = (*self._compile_command(unit), *hidden, "-c", "-o", objects[unit.name], unit.name)
             run(words, cwd=folder, timeout=self.timeout, log=commands)
         if self.kind != "object":
             run(self._last_command(list(objects.values())), cwd=folder, timeout=self.timeout, log=commands)
@@ -240,6 +247,15 @@ class _Job:
             return (str(find_archiver(self.compiler)), "rcsD", self.product, *units, *objects)
         shared = ("-shared",) if self.kind == "shared-library" else ()
         return (*self.compiler.command, *shared, *self.flags, "-o", self.product, *units, *objects, *self.link_flags)
+
+
+@lru_cache(maxsize=64)
+def _hides_folders(compiler: Compiler) -> bool:
+    """Whether a compiler knows -ffile-prefix-map (GCC 8, clang 10)."""
+    with tempfile.TemporaryDirectory(prefix="hardening-flags-") as name:
+        Path(name, "empty.c").touch()
+        words = ("-Werror", f"-ffile-prefix-map={name}=.", "-c", "empty.c", "-o", "empty.o")
+        return execute((*compiler.command, *words), cwd=Path(name)).succeeded
 
 
 def _refuse_text(argument: str, value: object) -> None:

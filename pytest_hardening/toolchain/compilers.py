@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from operator import methodcaller
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ __all__ = ["Compiler", "Family", "Language", "file_identity", "find_archiver", "
 # pytest leaves this module out of the traceback of an error of ours: the message says all.
 __tracebackhide__ = methodcaller("errisinstance", HardeningError)
 
-Family = Literal["gcc", "clang", "tcc", "unknown"]
+Family = Literal["gcc", "clang", "tcc", "zig", "unknown"]
 Language = Literal["c", "c++"]
 
 # Seconds for one question to a compiler. It answers in milliseconds; a script that hangs must not hang the session.
@@ -42,7 +43,8 @@ class Compiler:
     - `path`: absolute, symbolic links kept: `clang++` is a link to `clang` and behaves by its name.
     - `arguments`: words that belong to the command itself: `("-m32",)` of "gcc -m32", `("gcc",)` of "ccache gcc".
     - `language`: which of the two the driver links for.
-    - `family`, `version`: from its `--version` and `-dumpfullversion`, for example `gcc` and `12.2.0`.
+    - `family`, `version`: from its `--version` and `-dumpfullversion`, for example `gcc` and `12.2.0`; of `zig cc`, a
+      clang that adds flags of its own, `zig` and zig's version.
     - `target`: the triple that `-dumpmachine` names. It is the driver's own answer: gcc does not count `-m32` in, and
       musl-gcc names the glibc compiler behind it.
     - `identity`: a text that differs whenever the compiler does: its files with size and time, its version text and
@@ -137,12 +139,22 @@ def _wrapped_programs(arguments: Sequence[str]) -> list[Path]:
 
 def _language_of(words: Sequence[str]) -> Language:
     """`c++` if a word before the first option is the name of a C++ driver, with or without a version behind it."""
+    if (zig := _place_of_zig(words)) is not None:
+        return "c++" if words[zig + 1] == "c++" else "c"
     for word in words:
         if word.startswith("-"):
             break
         if re.search(r"\+\+(-[\d.]+)?$", word):
             return "c++"
     return "c"
+
+
+def _place_of_zig(words: Sequence[str]) -> int | None:
+    """Where `zig` of "zig cc" stands, or `ziglang` of "python -m ziglang cc", as PyPI's package is started."""
+    for place, (word, following) in enumerate(pairwise(words)):
+        if following in ("cc", "c++") and os.path.basename(word) in ("zig", "ziglang"):
+            return place
+    return None
 
 
 @lru_cache(maxsize=64)
@@ -156,6 +168,8 @@ def _identify(path: Path, arguments: tuple[str, ...], language: Language, files:
         raise ToolchainError(_not_a_compiler(path, arguments, text))
     if family in {"gcc", "unknown"}:
         version = _first_word(_ask(path, arguments, "-dumpfullversion")) or version
+    if (zig := _place_of_zig((str(path), *arguments))) is not None:
+        family, version = "zig", _first_word(_ask(path, arguments[:zig], "version"))
     identity = "\n".join((*files, shlex.join(arguments), language, target, text))
     return Compiler(path, arguments, language, family, version, target, identity)
 

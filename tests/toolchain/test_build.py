@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,17 @@ def test_one_text_is_no_list_of_flags(builder: Builder, gcc: Compiler, argument:
         builder.compile(gcc, PROGRAM, **arguments)
     with pytest.raises(BuildError, match=r"^unit_flags\['source.c'\]='-O2': expected a list of strings"):
         builder.compile(gcc, PROGRAM, unit_flags={"source.c": "-O2"})
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "tcc"])
+def test_equal_builds_in_two_folders_are_equal_bytes(
+    tmp_path: Path, compiler_for: Callable[[str], Compiler], compiler: str
+) -> None:
+    found = compiler_for(compiler)
+    source = {"main.c": "int main(void) { return 0; }\n"}
+    made = [
+        Builder(BuildCache(tmp_path / name), hide_folder=True).compile(found, source, flags=["-g"]).read_bytes()
+        for name in ("one", "another")
+    ]
+    # tcc has no -ffile-prefix-map, and is not given it
+    assert (made[0] == made[1]) is (compiler != "tcc")
