@@ -65,7 +65,9 @@ class ArtifactCollector(pytest.Collector):
         except ArtifactError as error:
             return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
         judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
-        required = gate.profile_of(self.artifact, kind).checks
+        profile = gate.profile_of(self.artifact, kind)
+        recorded = self.artifact.recipe is not None
+        required = [check for check in profile.checks if recorded or not profile.asks_for_records(check)]
         reasons = {check: get_check(check).why_not_kind(judged_as) for check in required}
         if self.named and all(reasons.values()):
             if all(get_check(check).why_not_kind(judged_as) for check in check_names()):

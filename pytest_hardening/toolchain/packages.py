@@ -33,6 +33,7 @@ PACKAGES = {
     "clang": "clang",
     "clang++": "clang",
     "cmake": "cmake",
+    "dpkg-buildflags": "dpkg-dev",
     "g++": "g++",
     "gcc": "gcc",
     "gmake": "make",

@@ -35,9 +35,12 @@ class Build:
     folder: absolute path of the build folder.
     outputs: the linked files and static archives of all targets, sorted by name.
     problems: (name, reason) of what could not be read; the rest is judged all the same.
+    of_any_file: where a build system tells how units are compiled but not what they are linked into: the commands of
+        all units, of which `compile_commands.recipe_of` makes that of one file. Else None.
     """
 
     system: str
     folder: str
     outputs: tuple[Output, ...]
     problems: tuple[tuple[str, str], ...] = ()
+    of_any_file: Recipe | None = None
