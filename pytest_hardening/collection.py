@@ -69,7 +69,9 @@ class ArtifactCollector(pytest.Collector):
             gate.survey.add(self.artifact.display, Kind.NOT_ELF, None)
             return [ProblemItem.from_parent(self, name="artifact", reason=str(error))]
         judged_as = Kind.OBJECT if kind is Kind.ARCHIVE else kind
-        required = gate.profile_of(self.artifact, kind).checks
+        profile = gate.profile_of(self.artifact, kind)
+        recorded = self.artifact.recipe is not None
+        required = [check for check in profile.checks if recorded or not profile.asks_for_records(check)]
         reasons = {check: get_check(check).why_not_kind(judged_as) for check in required}
         gate.survey.add(self.artifact.display, kind, (check for check, reason in reasons.items() if not reason))
         if self.named and all(reasons.values()):

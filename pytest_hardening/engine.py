@@ -237,13 +237,14 @@ def _judge_elf(
     kind, machine, name = Kind.NOT_ELF, "", demanding.name
     try:
         if _is_bitcode(source):
-            demands = demanding.demands(Target(Kind.OBJECT, "", None, member is not None))
+            demands = demanding.demands(Target(Kind.OBJECT, "", None, member is not None, artifact.recipe is not None))
             verdicts = _verdicts(demanding, demands, _of_bitcode)
             return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts, name, demands.unknown)
         name_of_file = member or os.path.basename(artifact.path)
         with ElfReader(source, name_of_file, artifact.build_root, folders, artifact.recipe) as reader:
             kind, machine = reader.facts.kind, reader.facts.machine.name
-            demands = demanding.demands(Target(kind, machine, reader.facts.libc, member is not None))
+            target = Target(kind, machine, reader.facts.libc, member is not None, artifact.recipe is not None)
+            demands = demanding.demands(target)
             verdicts = _verdicts(demanding, demands, partial(_evaluate, reader))
     except ArtifactError as error:
         return ArtifactReport(artifact.display, member, kind, machine, str(error), profile=name)

@@ -157,6 +157,14 @@ def add_options(parser: pytest.Parser) -> None:
         dest="hardening_debug_roots",
         help="look for the debug files of stripped files here and beside them (repeatable), e.g. /usr/lib/debug",
     )
+    group.addoption(
+        "--hardening-build-log",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="hardening_build_logs",
+        help="judge the commands in this log of a build by the hardening that dpkg-buildflags asks for (repeatable)",
+    )
     group.addoption("--hardening-baseline", metavar="FILE", help="known failures: only others fail")
     group.addoption(
         "--hardening-update-baseline",
@@ -181,6 +189,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "hardening_debug_root", "folders with the debug files of stripped files, relative to the ini file", type="paths"
     )
+    parser.addini("hardening_build_log", "logs of builds to judge, relative to the ini file", type="paths")
     parser.addini("hardening_cc", "C compiler of the fixtures cc, compile_c, c_project", default="gcc")
     parser.addini("hardening_cxx", "C++ compiler of the fixture cxx", default="g++")
 

@@ -43,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
         take_additions(config)
     except PolicyError as error:
         raise pytest.UsageError(f"hardening: {error}") from None
+    if config.getoption("hardening_build_logs") or config.getini("hardening_build_log"):
+        from .build_log_items import register
+
+        register(config)
     settings = settings_of(config)
     if not settings.active and not settings.idle:
         return

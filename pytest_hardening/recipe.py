@@ -5,11 +5,21 @@ What stands here was recorded by a build system, not read from the file; where t
 
 from __future__ import annotations
 
-import shlex
+import posixpath
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["CompileCommand", "Fragment", "Recipe"]
+__all__ = ["CompileCommand", "Fragment", "Recipe", "command_of", "commands_of", "words_of"]
+
+# words of a shell (POSIX Shell Command Language, 2.2 Quoting); operators, and a mark without a partner, are words too
+_WORD = re.compile(r"""(?:[^\s'"\\;&|<>()]+|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+|[;&|<>()]+|['"\\]""", re.DOTALL)
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
+_ESCAPED = re.compile(r'\\([$`"\\\n])')
+# what a compiler reads further options from, and may lie elsewhere or be gone: GCC and clang manuals
+_UNREAD = ("@", "--config")
+_MARKS = frozenset("'\"\\")
+_PREFIX_MAPS = ("-ffile-prefix-map=", "-fdebug-prefix-map=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Fragment:
     def arguments(self) -> tuple[str, ...]:
         """The arguments in it; what no shell would accept is split at blanks."""
         try:
-            return tuple(shlex.split(self.text))
+            return words_of(self.text)
         except ValueError:
             return tuple(self.text.split())
 
@@ -58,6 +68,13 @@ class CompileCommand:
         """All options, in order: of options that exclude each other the last one counts."""
         return tuple(argument for fragment in self.fragments for argument in fragment.arguments)
 
+    @property
+    def unread(self) -> str:
+        """The option by which more options are read from a file that nobody read, as `@FILE`; empty where none is."""
+        if not any(mark in fragment.text for fragment in self.fragments for mark in _UNREAD):
+            return ""
+        return next((argument for argument in self.arguments if argument.startswith(_UNREAD)), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -69,7 +86,7 @@ class Recipe:
     type: "EXECUTABLE", "SHARED", "MODULE", "STATIC" or "OBJECT"; empty where it is not known.
     configuration: "Release", "Debug" ...; empty where the build has none.
     units: the commands of its own units and of those of static libraries and object libraries of the same build that
-        are linked into it.
+        are linked into it. Where `target` is empty, those of the whole build: `commands_of` picks a unit's.
     link: the options of the link step, in order; those of the compiler that are given there too are among them.
     defined_at: where the target is defined: `CMakeLists.txt:30`; empty where the build system does not say.
     """
@@ -80,8 +97,85 @@ class Recipe:
     units: tuple[CompileCommand, ...] = ()
     link: tuple[Fragment, ...] = ()
     defined_at: str = ""
+    _by_name: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
+    _by_object: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, list[CompileCommand]] = {}
+        by_object: dict[str, list[CompileCommand]] = {}
+        for command in self.units:
+            by_name.setdefault(posixpath.basename(command.source), []).append(command)
+            by_object.setdefault(command.object, []).append(command)
+        object.__setattr__(self, "_by_name", by_name)
+        object.__setattr__(self, "_by_object", by_object)
+
+    def making(self, path: str) -> tuple[CompileCommand, ...]:
+        """The commands that write an object file; two where it is written twice."""
+        return tuple(self._by_object.get(path, ())) if path else ()
 
     @property
     def link_arguments(self) -> Iterator[str]:
         """All options of the link step, in order."""
         return (argument for fragment in self.link for argument in fragment.arguments)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a command line, as a shell would split it; operators such as `&&` are words of their own.
+
+    Variables and patterns stay as they are.
+
+    Raises
+    ------
+    ValueError: a quotation mark has no partner.
+    """
+    if not any(mark in text for mark in "'\"\\;&|<>()"):
+        return tuple(text.split())
+    found = _WORD.findall(text)
+    if not _MARKS.isdisjoint(found):
+        raise ValueError("a quotation mark without a partner")
+    return tuple(_QUOTED.sub(_unquoted, word) if "'" in word or '"' in word or "\\" in word else word for word in found)
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    if found[2] is not None:
+        return _ESCAPED.sub(lambda escaped: "" if escaped[1] == "\n" else escaped[1], found[2])
+    return found[1] if found[1] is not None else found[3].replace("\n", "")
+
+
+def commands_of(recipe: Recipe, name: str, folder: str = "", member: str = "") -> tuple[CompileCommand, ...]:
+    """The commands that may have compiled a unit: several where its source was compiled in several ways, none where the
+    recipe has none of its source. Equal commands count once.
+
+    Parameters
+    ----------
+    name: the source file as the compiled file has it, relative to `folder` or to a folder that is not known; a base
+        name alone is that of any source that is called so.
+    folder: where it was compiled (DW_AT_comp_dir); empty where the file does not tell.
+    member: the name of the object file or archive member that the unit is; empty for linked files.
+    """
+    candidates = recipe._by_name.get(posixpath.basename(name), [])
+    path = posixpath.normpath(posixpath.join(folder, name))
+    if path.startswith("/"):
+        found = [c for c in candidates if path in (posixpath.normpath(c.source), _mapped(c))]
+    else:
+        tail = posixpath.normpath(posixpath.join("/", name))  # which drops what leads upwards
+        found = [command for command in candidates if posixpath.normpath(command.source).endswith(tail)]
+    if member:
+        found = [c for c in found if not c.object or posixpath.basename(c.object) == posixpath.basename(member)]
+    return tuple({command.fragments: command for command in found}.values())
+
+
+def command_of(recipe: Recipe, name: str, folder: str = "", member: str = "") -> CompileCommand | None:
+    """The command that compiled a unit; None where the recipe has none, or several that differ. See `commands_of`."""
+    found = commands_of(recipe, name, folder, member)
+    return found[0] if len(found) == 1 else None
+
+
+def _mapped(command: CompileCommand) -> str:
+    """What a compiler calls the source in debug information: GCC manual, -ffile-prefix-map, the last that fits wins."""
+    for argument in reversed(command.arguments):
+        if argument.startswith(_PREFIX_MAPS):
+            old, _, new = argument.partition("=")[2].rpartition("=")
+            if command.source.startswith(old):
+                return posixpath.normpath(new + command.source[len(old) :])
+    return command.source

@@ -7,21 +7,28 @@ given. Beside its bytecode it keeps the options for the link step, in .gnu.lto_.
 command line, and only with -grecord-command-line or -frecord-command-line (clang manual). The last option of a switch
 wins; the groups are the exception: GCC lets what was given explicitly win over -fhardened, wherever it stands (GCC
 manual, "Program Instrumentation Options").
+
+Where a file has no record of a unit, the command that a build system has of it stands in for one: `told_by_commands`.
+Where both tell, the file is right, and what the command says otherwise is shown.
 """
 
 from __future__ import annotations
 
+import posixpath
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..elf.facts import ElfFacts, Need, Unit
 from ..model import Evidence, Kind, Outcome, Verdict
+from ..recipe import CompileCommand, commands_of
 from .base import LINKED, Check, without_c
 from .functions import UNSTRIPPED
 
 __all__ = [
     "NO_RECORD",
+    "SEVERAL",
     "Answer",
     "RecordedCheck",
     "explicit_option",
@@ -30,6 +37,7 @@ __all__ = [
     "needs_of_units",
     "options_of",
     "tells_absence",
+    "told_by_commands",
     "version_of",
 ]
 
@@ -40,6 +48,9 @@ _MOST_SHOWN = 6
 _MOST_CULPRITS = 200
 _WITH_VALUE = ("-D", "-U", "-I", "-include", "-Xclang", "-mllvm", "--param")
 _COMPILERS_OF_C = ("", "gcc", "clang")
+SEVERAL = "its source was compiled in several ways, and which of them made this is not told"
+_LANGUAGES = {"C": "c", "CXX": "c++", "OBJC": "objective-c", "OBJCXX": "objective-c++"}  # as CMake calls them
+_LINKED_IN = (".a", ".o", ".lo", ".obj")
 
 
 class Answer(NamedTuple):
@@ -51,11 +62,13 @@ class Answer(NamedTuple):
     seen: "with -O2", "without -ftrivial-auto-var-init": what follows the word "compiled"; where the record does not
         tell, the reason as a phrase.
     fix: how to mend the unit, where that is not the check's remedy; where the record does not tell, how to make it.
+    told_by: the record that says so, where it is not the unit's own.
     """
 
     conforms: bool | None
     seen: str
     fix: str = ""
+    told_by: str = ""
 
 
 class RecordedCheck(Check):
@@ -71,6 +84,10 @@ class RecordedCheck(Check):
     def answer(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> Answer:
         """What the record of a unit says, which has one."""
 
+    def unrecorded(self, facts: ElfFacts) -> Answer:
+        """What is said of a unit of which there is no record."""
+        return Answer(None, NO_RECORD, _way_to_record(facts))
+
     @abstractmethod
     def remedy(self, parameters: Mapping[str, Any]) -> str:
         """What to do where a unit fails."""
@@ -84,24 +101,55 @@ class RecordedCheck(Check):
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         if facts.units is None or (facts.bytecode and all(unit.flags is None for unit in facts.units.found)):
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time")
-        units = [unit for unit in facts.units.found if _may_be_c(unit)]
+        units = [unit for unit in facts.units.found if _may_be_c(unit)] or list(_units_of_target(facts))
         if not units:
             return self._without_c(facts)
-        without = Answer(None, NO_RECORD, _way_to_record(facts))
-        answers = [(u, without if u.flags is None else self.answer(facts, u, parameters)) for u in units]
+        answers = [self._told(facts, unit, parameters) for unit in units]
+        others = [
+            item
+            for unit, (_, answer) in zip(units, answers, strict=True)
+            for item in self._otherwise(facts, unit, answer, parameters)
+        ]
         failing = [(unit, answer) for unit, answer in answers if answer.conforms is False]
         silent = [(unit, answer) for unit, answer in answers if answer.conforms is None]
         observed = {"units": len(units), "failing": len(failing), "unknown": len(silent)}
+        missing = missing_units(facts) or _nameless(facts, units)
         if failing:
-            rest = Outcome.UNKNOWN if silent or missing_units(facts) else Outcome.PASS
-            return self._failing(failing, parameters, observed, rest)
-        missing = missing_units(facts)
+            rest = Outcome.UNKNOWN if silent or missing else Outcome.PASS
+            return self._failing(failing, parameters, observed, rest, others)
         if silent or missing:
-            return self._silent(silent, missing, observed)
+            return self._silent(silent, missing, observed, self.unrecorded(facts).seen)
         kinds = list(dict.fromkeys(answer.seen for _, answer in answers))
         return self.passed(
-            f"{len(units)} unit(s) compiled {_few(kinds, ' or ')}", *map(_evidence, answers[:_MOST_SHOWN]), **observed
+            f"{len(units)} unit(s) compiled {_few(kinds, ' or ')}",
+            *map(_evidence, answers[:_MOST_SHOWN]),
+            *others[:_MOST_SHOWN],
+            **observed,
         )
+
+    def _told(self, facts: ElfFacts, unit: Unit, parameters: Mapping[str, Any]) -> tuple[Unit, Answer]:
+        """What the file's record of a unit says; where it has none, what all commands that may have made it say, and
+        the unit as they describe it.
+        """
+        if unit.flags is not None:
+            return unit, self.answer(facts, unit, parameters)
+        found = [(one, self.answer(facts, one, parameters)) for one in told_by_commands(facts, unit)]
+        if not found:
+            return unit, self.unrecorded(facts)
+        agree = len({answer.conforms for _, answer in found}) == 1
+        return found[0] if agree else (unit, Answer(None, SEVERAL))
+
+    def _otherwise(
+        self, facts: ElfFacts, unit: Unit, answer: Answer, parameters: Mapping[str, Any]
+    ) -> Iterator[Evidence]:
+        """What a unit's commands say against the file's own record."""
+        if unit.flags is None or answer.conforms is None:
+            return
+        for one in told_by_commands(facts, unit):
+            other = self.answer(facts, one, parameters)
+            if other.conforms is (not answer.conforms):
+                what = f"{unit.name}: {other.seen}; the file is right: it was compiled {answer.seen}"
+                yield Evidence(one.source, what)
 
     def _without_c(self, facts: ElfFacts) -> Verdict:
         if facts.units is None or facts.units.unread:
@@ -109,7 +157,11 @@ class RecordedCheck(Check):
         languages = sorted({unit.language for unit in facts.units.found})
         if languages:
             return self.not_applicable(f"no unit of C: {', '.join(languages)}")
-        return self.unknown(NO_RECORD, remedy=_way_to_record(facts))
+        own = _own_command(facts)
+        if own is not None and own.language and own.language not in _LANGUAGES:
+            return self.not_applicable(f"no unit of C: {own.language} ({own.recorded_in})")
+        answer = self.unrecorded(facts)
+        return self.unknown(answer.seen, remedy=answer.fix)
 
     def _failing(
         self,
@@ -117,12 +169,14 @@ class RecordedCheck(Check):
         parameters: Mapping[str, Any],
         observed: Mapping[str, Any],
         rest: Outcome,
+        others: list[Evidence],
     ) -> Verdict:
         names = list(dict.fromkeys(unit.name for unit, _ in failing if unit.name))
         kinds = list(dict.fromkeys(answer.seen for _, answer in failing))
         return self.failed(
             f"{_few(names) if names else 'a unit'} compiled {_few(kinds, ' or ')}",
             *map(_evidence, failing[:_MOST_SHOWN]),
+            *others[:_MOST_SHOWN],
             remedy=_fixes(failing, self.remedy(parameters)),
             culprits=tuple(names[:_MOST_CULPRITS]),
             rest=rest if len(names) <= _MOST_CULPRITS and all(unit.name for unit, _ in failing) else None,
@@ -134,9 +188,10 @@ class RecordedCheck(Check):
         silent: list[tuple[Unit, Answer]],
         missing: str,
         observed: Mapping[str, Any],
+        unrecorded: str,
     ) -> Verdict:
-        if len(silent) == observed["units"] and all(unit.flags is None for unit, _ in silent):
-            return self.unknown(NO_RECORD, remedy=_fixes(silent), **observed)
+        if len(silent) == observed["units"] and all(answer.seen == unrecorded for _, answer in silent):
+            return self.unknown(unrecorded, remedy=_fixes(silent), **observed)
         reasons = list(dict.fromkeys(answer.seen for _, answer in silent))
         names = list(dict.fromkeys(unit.name or "a unit" for unit, _ in silent))
         return self.unknown(
@@ -156,7 +211,65 @@ def missing_units(facts: ElfFacts) -> str:
     """Why a file may hold units that nothing names; empty where all are known."""
     if facts.units is None:
         return "its units were not read"
+    if not facts.units.found and facts.recipe is not None:
+        linked = [word for word in facts.recipe.link_arguments if word.endswith(_LINKED_IN)]
+        if linked:
+            return f"it names no unit, and what came from {_few(linked)} is not told"
     return facts.units.unread[0] if facts.units.unread else facts.units.hidden
+
+
+def told_by_commands(facts: ElfFacts, unit: Unit) -> tuple[Unit, ...]:
+    """A unit as each of the commands describes it that a build system has of its source; none where it has no command,
+    or where the file does not tell which of several units it is that the command made.
+    """
+    recipe = facts.recipe
+    if recipe is None or not unit.name:
+        return ()
+    found: tuple[CompileCommand, ...]
+    if (own := _own_command(facts)) is not None:
+        found = (own,)
+    else:
+        alike = facts.units.found if facts.units is not None and "/" not in unit.name and not unit.folder else ()
+        if sum(posixpath.basename(one.name) == unit.name for one in alike) > 1:
+            return ()
+        found = commands_of(recipe, unit.name, unit.folder, facts.name if facts.kind is Kind.OBJECT else "")
+    if any(command.unread for command in found):
+        return ()
+    compilers = [name for name in facts.compilers if name in _COMPILERS_OF_C]
+    compiler = unit.compiler or (compilers[0] if len(compilers) == 1 else "")
+    return tuple(
+        replace(unit, compiler=compiler, flags=command.arguments, source=command.recorded_in, whole=True)
+        for command in found
+    )
+
+
+def _own_command(facts: ElfFacts) -> CompileCommand | None:
+    """The command that writes this object file."""
+    if facts.kind is not Kind.OBJECT or facts.recipe is None or len(facts.recipe.units) != 1:
+        return None
+    command = facts.recipe.units[0]
+    return command if posixpath.basename(command.object) == facts.name else None
+
+
+def _units_of_target(facts: ElfFacts) -> Iterator[Unit]:
+    """The units of C that a build system names of a linked file which names none itself: a stripped one."""
+    recipe = facts.recipe
+    if recipe is None or not recipe.target or not facts.kind.is_linked or (facts.units and facts.units.found):
+        return
+    for command in recipe.units:
+        if command.language in _LANGUAGES:
+            yield Unit(command.source, _LANGUAGES[command.language], source=command.recorded_in)
+
+
+def _nameless(facts: ElfFacts, units: list[Unit]) -> str:
+    """Why there may be units that neither the file nor a build system names: no debug information says whose the code
+    is, and the symbol table need not name every object. Empty where that is not so.
+    """
+    if not facts.kind.is_linked or (facts.recipe is not None and facts.recipe.target):
+        return ""
+    if any(unit.source != "symbol table" for unit in units):
+        return ""
+    return "without debug information (-g) it may hold units that nothing names"
 
 
 def _may_be_c(unit: Unit) -> bool:
@@ -167,7 +280,7 @@ def _evidence(judged: tuple[Unit, Answer]) -> Evidence:
     unit, answer = judged
     compiler = f"{unit.compiler} {unit.version}".rstrip()
     compiler = f" ({compiler})" if compiler and compiler not in answer.seen else ""
-    return Evidence(unit.source, f"{unit.name or 'a unit'}{compiler}: {answer.seen}")
+    return Evidence(answer.told_by or unit.source, f"{unit.name or 'a unit'}{compiler}: {answer.seen}")
 
 
 def _fixes(judged: list[tuple[Unit, Answer]], otherwise: str = "") -> str:
@@ -204,10 +317,12 @@ def tells_absence(unit: Unit) -> bool:
 
 
 def options_of(unit: Unit) -> Iterator[str]:
-    """The recorded options, each with its value in one word: `-D NAME` becomes `-DNAME`."""
+    """The recorded options, each with its value in one word: `-D NAME` becomes `-DNAME`, `-Wp,-DNAME` too."""
     flags = iter(unit.flags or ())
     for flag in flags:
-        if flag in _WITH_VALUE:
+        if flag.startswith("-Wp,"):
+            yield from flag.split(",")[1:]
+        elif flag in _WITH_VALUE:
             value = next(flags, "")
             yield f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}"
         else:

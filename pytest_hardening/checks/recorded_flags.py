@@ -8,9 +8,9 @@ from ..elf.facts import ElfFacts, Need, Unit
 from ..errors import PolicyError
 from ..model import Verdict
 from .base import Parameter
-from .recorded import Answer, RecordedCheck, is_hardened, options_of, tells_absence
+from .recorded import Answer, RecordedCheck, is_hardened, options_of, tells_absence, told_by_commands
 
-__all__ = ["RecordedFlags"]
+__all__ = ["RecordedFlags", "option_in_force"]
 
 # other spellings of the same option (GCC and clang manuals); GCC records -p for -pg
 _SAME = {
@@ -37,6 +37,8 @@ _HARDENED = frozenset(
     "-fcf-protection=full".split()
 )
 _BY_GCC = ("-f", "-m", "-O", "-std=", "--param=")
+# options of the link step, in no command that compiles
+_OF_LINK = ("-Wl,", "-Xlinker", "-l", "-L", "-pie", "-no-pie", "-static", "-shared", "-rdynamic", "-fuse-ld=")
 _NOT_BY_GCC = re.compile(r"-f(dump|diagnostics|plugin|\w+-prefix-map|message-length|working-directory|preprocessed)")
 
 
@@ -55,9 +57,11 @@ class RecordedFlags(RecordedCheck):
     GCC's -fhardened brings its options unless they are given beside it. Nothing else that one option implies is
     looked into. GCC records options of code generation only (-f, -m, -O, -std=, --param): of others it is unknown,
     and so it is where the compiler may have been configured with the option on (-fPIE, -fstack-protector...,
-    -fcf-protection, -fstack-clash-protection) or where it writes down something else (-march=native). Where there
-    is no record it is unknown: files without -g or stripped ones, clang without -grecord-command-line; linked files
-    in which a unit without record may hide, after link-time optimisation or -Wl,-x.
+    -fcf-protection, -fstack-clash-protection) or where it writes down something else (-march=native). What the file
+    does not tell is judged by the command that the build system recorded for the unit, where one is known
+    (--hardening-build); what the file tells holds against it. Else it is unknown: files without -g or stripped ones,
+    clang without -grecord-command-line; linked files in which a unit without record may hide, after link-time
+    optimisation or -Wl,-x.
 
     When it does not apply
     ----------------------
@@ -113,12 +117,12 @@ class RecordedFlags(RecordedCheck):
         ways: list[str] = []
         for names, wanted in (("with_flags", True), ("without_flags", False)):
             for flag in parameters[names]:
-                state = _in_force(unit, flag)
+                state, told_by = _told(facts, unit, flag)
                 if state is None:
                     doubtful.append(f"the record does not tell {flag}")
                     ways.append(_way(unit, flag, names))
                 else:
-                    words = f"with {flag}" if state else f"without {flag}"
+                    words = f"{'with' if state else 'without'} {flag}{told_by}"
                     (conforming if state is wanted else lacking).append(words)
                     if state is not wanted:
                         amiss[names].append(flag)
@@ -134,7 +138,19 @@ class RecordedFlags(RecordedCheck):
         return f"compile every unit {' and '.join(filter(None, parts))}"
 
 
-def _in_force(unit: Unit, flag: str) -> bool | None:
+def _told(facts: ElfFacts, unit: Unit, flag: str) -> tuple[bool | None, str]:
+    """Whether an option is in force; where the file does not tell, whether it is in all commands that may have made the
+    unit, and in which record these stand.
+    """
+    state = option_in_force(unit, flag)
+    if state is not None or unit.whole:
+        return state, ""
+    found = told_by_commands(facts, unit)
+    states = {option_in_force(one, flag) for one in found}
+    return (states.pop(), f" ({found[0].source})") if len(states) == 1 else (None, "")
+
+
+def option_in_force(unit: Unit, flag: str) -> bool | None:
     """Whether an option was given to a unit and not taken back; None where the record does not tell."""
     wanted = _spelled(flag)
     switch, values = _switch(wanted), wanted.partition("=")[2]
@@ -149,12 +165,14 @@ def _in_force(unit: Unit, flag: str) -> bool | None:
         return True
     if switch in _DEFAULTS or (switch != "-O" and not tells_absence(unit)) or unit.compiler not in ("gcc", "clang"):
         return None
+    if unit.whole:
+        return None if wanted.startswith(_OF_LINK) else False
     told = unit.compiler == "clang" or wanted == "-p" or (wanted.startswith(_BY_GCC) and not _NOT_BY_GCC.match(wanted))
     return False if told else None
 
 
 def _way(unit: Unit, flag: str, parameter: str) -> str:
-    """What to do about a flag of which the record does not tell: see `_in_force`."""
+    """What to do about a flag of which the record does not tell: see `option_in_force`."""
     if flag.endswith("=native"):
         return f"name the machine that {flag} stands for: the record does"
     if _switch(_spelled(flag)) in _DEFAULTS:
@@ -182,6 +200,8 @@ def _switch(option: str) -> str:
     name = option.partition("=")[0]
     if name.startswith("-U"):
         return f"-D{name[2:]}"
+    if name in ("-Werror", "-Wno-error") and name != option:  # of one warning each
+        return f"-Werror={option.partition('=')[2]}"
     found = re.match(r"(-[fmW])no-(.+)", name)
     name = f"{found[1]}{found[2]}" if found else name
     return _SWITCHES.get(name, name)

@@ -27,6 +27,7 @@ _WHERE = {
     "stack-clash": "stack_clash:StackClash",
     "fortify": "fortify:Fortify",
     "cf-protection": "cf_protection:CfProtection",
+    "format-security": "format_security:FormatSecurity",
     "optimization": "optimization:Optimization",
     "glibcxx-assertions": "glibcxx_assertions:GlibcxxAssertions",
     "auto-var-init": "auto_var_init:AutoVarInit",

@@ -280,7 +280,10 @@ class Unit:
     compiler: "gcc", "clang", "tcc", "rustc", "go" ...; empty when unknown. version: its version, "12.2.0".
     flags: code generation options on record, in their order; None where the compiler recorded none.
     ranges: half-open address ranges of its code; empty for object files and where the file does not tell.
-    source: where this stands: "DWARF", ".GCC.command.line", ".gnu.lto_.opts", "annobin note", "symbol table".
+    source: where this stands: "DWARF", ".GCC.command.line", ".gnu.lto_.opts", "annobin note", "symbol table"; or the
+        record of a build system that a check put in: "compile_commands.json".
+    folder: what `name` is relative to, as the compiler wrote it down (DW_AT_comp_dir); empty where it did not.
+    whole: whether `flags` are a whole command line as a build system recorded it, options of all kinds among them.
     """
 
     name: str
@@ -290,6 +293,8 @@ class Unit:
     flags: tuple[str, ...] | None = None
     ranges: tuple[tuple[int, int], ...] = ()
     source: str = ""
+    folder: str = ""
+    whole: bool = False
 
     @property
     def is_c_family(self) -> bool:

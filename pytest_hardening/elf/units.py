@@ -149,7 +149,8 @@ def _dwarf_unit(unit: DebugUnit, notes: list[str], explained: set[str]) -> Unit 
     producer = producer_of(text)
     explained.add(text)
     base = os.path.basename(name)
-    glibc = base in _GLIBC_FILES and _is_glibc(unit.text(top.get(DW_AT_COMP_DIR)))
+    folder = unit.text(top.get(DW_AT_COMP_DIR))
+    glibc = base in _GLIBC_FILES and _is_glibc(folder)
     if producer.whole or glibc or base in _START_FILES or _RUNTIME_FOLDER.search(name):
         return None
     codes = unit.constant(top.get(DW_AT_LANGUAGE)), unit.constant(top.get(DW_AT_LANGUAGE_NAME))
@@ -157,7 +158,7 @@ def _dwarf_unit(unit: DebugUnit, notes: list[str], explained: set[str]) -> Unit 
     flags = producer.flags
     if flags is None and DW_AT_APPLE_FLAGS in top:
         flags = producer_of(f"{text} {unit.text(top[DW_AT_APPLE_FLAGS])}").flags
-    return Unit(name, language, producer.compiler, producer.version, flags, source="DWARF")
+    return Unit(name, language, producer.compiler, producer.version, flags, source="DWARF", folder=folder)
 
 
 def _is_optimised_at_link_time(unit: DebugUnit) -> bool:

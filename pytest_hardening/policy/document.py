@@ -176,6 +176,9 @@ class When(Section):
         default=None, description="kinds of file; archive: the members of static archives"
     )
     machine: OneOrMore[MachineName] | None = Field(default=None, description="machines, as reports show them")
+    recorded: bool | None = Field(
+        default=None, description="whether a build system tells how the file was made (--hardening-build)"
+    )
     libc: OneOrMore[LibcName] | None = Field(
         default=None, description="C libraries; unknown: where the file does not tell", validate_default=True
     )
@@ -186,8 +189,10 @@ class When(Section):
     @classmethod
     def _has_condition(cls, value: object, info: ValidationInfo) -> object:
         # a key with a mistake of its own is not in `data`
-        if value is None and info.data.get("kind", "") is None and info.data.get("machine", "") is None:
-            raise mistake_of_section("one of kind, machine and libc is needed: else it would hold for every file")
+        if value is None and all(info.data.get(key, "") is None for key in ("kind", "machine", "recorded")):
+            raise mistake_of_section(
+                "one of kind, machine, libc and recorded is needed: else it would hold for every file"
+            )
         return value
 
 

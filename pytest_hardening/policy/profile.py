@@ -134,6 +134,11 @@ class Profile:
             {name: dropped.get(name) or elsewhere[name] for name in names if name not in asked},
         )
 
+    def asks_for_records(self, check: str) -> bool:
+        """Whether a check is demanded only of files of which a build system tells how they were made."""
+        demanding = [when for _, when in self.rules if when.checks.get(check) is not None]
+        return check not in _general(self.layers)[0] and all(when.recorded for when in demanding)
+
     def _conditional(self) -> dict[str, Asked]:
         """The checks that some `[[when]]` demands."""
         found: dict[str, Asked] = {}
@@ -190,13 +195,17 @@ def _fits(when: When, target: Target) -> bool:
         (when.kind is None or not kinds.isdisjoint(when.kind))
         and (when.machine is None or target.machine in when.machine)
         and (when.libc is None or (target.libc or "unknown") in when.libc)
+        and when.recorded in (None, target.recorded)
     )
 
 
 def _condition(when: When) -> str:
     """`where kind is module and machine is arm or armeb`"""
     given = (("kind", when.kind), ("machine", when.machine), ("libc", when.libc))
-    return "where " + " and ".join(f"{key} is {' or '.join(names)}" for key, names in given if names)
+    parts = [f"{key} is {' or '.join(names)}" for key, names in given if names]
+    if when.recorded is not None:
+        parts.append(f"{'a' if when.recorded else 'no'} build system tells how it was made")
+    return "where " + " and ".join(parts)
 
 
 def load_profile(name: str, folder: str | None = None) -> Profile:

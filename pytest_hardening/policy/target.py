@@ -21,12 +21,14 @@ class Target:
     machine: as reports show it: "x86-64"; empty where there is none (LLVM bitcode).
     libc: "glibc", "musl", "bionic", or None where the file does not tell, as no object does.
     in_archive: whether it is a member of a static archive.
+    recorded: whether a build system tells how it was made.
     """
 
     kind: Kind
     machine: str
     libc: str | None
     in_archive: bool = False
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ PACKAGES = {
     "clang++": "clang",
     "cmake": "cmake",
     "dh": "debhelper",
+    "dpkg-buildflags": "dpkg-dev",
     "dpkg-buildpackage": "dpkg-dev",
     "g++": "g++",
     "gcc": "gcc",

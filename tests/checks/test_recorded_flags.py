@@ -9,6 +9,8 @@ import pytest
 from pytest_hardening.checks.recorded_flags import RecordedFlags
 from pytest_hardening.checks.registry import get_check
 from pytest_hardening.elf.facts import Unit
+from pytest_hardening.elf.reader import ElfReader
+from pytest_hardening.elf.source import Source
 from pytest_hardening.errors import PolicyError
 from pytest_hardening.fixtures import CompileC
 from pytest_hardening.model import Outcome
@@ -160,10 +162,12 @@ def test_what_is_no_flag(flag: str) -> None:
         ("-fzero-call-used-regs=used", ["-fhardened"], False),
     ],
 )
-def test_group_of_gcc_14(flag: str, given: list[str], state: bool | None) -> None:
+def test_group_of_gcc_14(build: CompileC, flag: str, given: list[str], state: bool | None) -> None:
     """No compiler at hand has -fhardened yet: the record as GCC 14 writes it."""
+    with Source.open(str(build({"F.c": F}, kind="object"))) as source, ElfReader(source, "F.o", None) as reader:
+        facts = reader.facts
     check = get_check("recorded-flags")
     assert isinstance(check, RecordedFlags)
     unit = Unit("F.c", "c", "gcc", "14.2.0", ("-O2", *given))
-    answer = check.answer(None, unit, {"with_flags": (flag,), "without_flags": ()})  # type: ignore[arg-type]
+    answer = check.answer(facts, unit, {"with_flags": (flag,), "without_flags": ()})
     assert answer.conforms is state

@@ -48,9 +48,18 @@ def project(tmp_path: Path, sample_project: SampleProject, monkeypatch: pytest.M
     build = tmp_path / "build"
     shutil.copytree(sample_project(), build)
     shutil.copy(sample_project(break_="bind-now") / "PROGRAM", build)
+    write_log(tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_log(folder: Path) -> None:
+    """What make prints while it builds the sample project as Debian does, one unit without FORTIFY."""
+    flags = subprocess.run(["dpkg-buildflags", "--dump"], capture_output=True, text=True, check=True).stdout
+    words = ["make", "-n", "BREAK=fortify-unit", *(line for line in flags.splitlines() if "FLAGS=" in line)]
+    printed = subprocess.run(words, cwd=ROOT / "sample_project", capture_output=True, text=True, check=True)
+    (folder / "build.log").write_text(printed.stdout)
 
 
 def run(command: str) -> subprocess.CompletedProcess[str]:

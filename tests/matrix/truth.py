@@ -65,6 +65,7 @@ _FAR_ASSEMBLY = "a section of assembly stands away from the program's code, amon
 _LTO_MERGES = "LLVM's link-time optimisation settles for one value of the flag for all units"
 _ERRATUM = "GNU ld leaves a page for its stubs around Cortex-A53's erratum 843419, of which no table tells"
 _LIBRARY_OR_PLUGIN = "libSHARED.so is linked without SONAME: as a plug-in would be"
+_WARNINGS = "warnings leave no trace in a file, and no compile command is known"
 _UNRECORDED = "leaves no trace in code, and the compiler recorded no flags"
 
 
@@ -342,6 +343,11 @@ def _recorded_flags(artifact: Artifact, parameters: Mapping[str, Any]) -> Expect
     return _recorded(artifact, lambda unit: not unit.auto_init)
 
 
+def _format_security(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
+    """No build system stands behind these files, and none of their flags asks for the checks."""
+    return _doubt(_WARNINGS, _NOT_NEEDED if artifact.compiled == 0 else None)
+
+
 def _dynamic_section(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
     # no scenario has a linker script, and -N stands in static programs alone
     return _NOT_NEEDED if artifact.link is None or artifact.link.static else _OK
@@ -426,6 +432,7 @@ TRUTH: Mapping[str, Callable[[Artifact, Mapping[str, Any]], Expectation]] = {
     "debug-info": _not_asked_for,
     "software-cfi": _not_asked_for,
     "sanitizers": _sanitizers,
+    "format-security": _format_security,
     "optimization": _of_units(lambda unit: not unit.optimized),
     "auto-var-init": _of_units(lambda unit: not unit.auto_init),
     "zero-call-used-regs": _zero_registers,

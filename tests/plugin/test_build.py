@@ -152,7 +152,7 @@ def test_one_unit_and_the_line_that_spoils_it(user: User, built: Callable[..., P
             '  *src/F.c: compiled with "-fno-stack-protector" from cmake/SampleBreaks.cmake:15',
             '  fix: *: take "-fno-stack-protector" away at cmake/SampleBreaks.cmake:15',
             "*_ PROGRAM :: stack-protector _*",
-            '  *src/F.c (target EF, CMakeLists.txt:35): compiled with "-fno-stack-protector" from *SampleBreaks.cmake:15',
+            '  *src/F.c (target EF, CMakeLists.txt:35): compiled with "-fno-stack-protector" from *Breaks.cmake:15',
         ]
     )
     (verdict,) = [v for e in run.document["artifacts"] for v in e["verdicts"] if e["path"] == "build/PROGRAM"]

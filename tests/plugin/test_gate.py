@@ -146,7 +146,9 @@ def test_a_run_in_which_no_check_applied_is_red(user: User, workers: tuple[str, 
 def test_header_names_the_profile(user: User) -> None:
     user.build()
     result = user.pytest("--hardening", "build", "--hardening-profile", "kms-6.6", "--hardening-strict")
-    result.stdout.fnmatch_lines(["hardening: profile kms-6.6 (3 checks, strict): relro, stack-protector, fortify"])
+    result.stdout.fnmatch_lines(
+        ["hardening: profile kms-6.6 (4 checks, strict): relro, stack-protector, fortify, format-security"]
+    )
     user.pytest("--hardening", "build", "-q").stdout.no_fnmatch_line("hardening: profile*")
     user.pytest().stdout.no_fnmatch_line("*hardening:*")
 
@@ -344,3 +346,11 @@ def test_reasons_of_many_unknown_are_cut_unless_verbose(user: User, bitcode_arch
     arguments = ["--hardening", "*.a", "--hardening-check", "pic"]
     user.pytest(*arguments).stdout.fnmatch_lines(["[?] 09.a: *", "[?] ... and 2 more; -v shows all", "12 artifacts: *"])
     user.pytest(*arguments, "-v").stdout.fnmatch_lines(["[?] 11.a: *", "12 artifacts: *"], consecutive=True)
+
+
+def test_checks_of_recorded_files_make_no_item_of_others(user: User) -> None:
+    """The file's commands are not known here: --hardening-strict has nothing to complain about."""
+    user.build()
+    run = user.run("--hardening", "build/PROGRAM", "--hardening-profile", "kms-6.6", "--hardening-strict")
+    assert run.result.ret == 0
+    assert set(run.verdicts) == {f"build/PROGRAM::{check}" for check in ("relro", "stack-protector", "fortify")}

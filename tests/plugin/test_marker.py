@@ -216,7 +216,8 @@ def test_hardening_fixture_follows_the_options(user: User) -> None:
         def test_inspect(hardening):
             report = hardening.inspect("broken/PROGRAM")
             assert isinstance(report, Report)
-            assert {verdict.check for verdict in report.artifact.verdicts} == {"relro", "stack-protector", "fortify"}
+            checks = {verdict.check for verdict in report.artifact.verdicts}
+            assert checks == {"relro", "stack-protector", "fortify", "format-security"}
 
         def test_check(hardening):
             assert hardening.check("broken/PROGRAM").artifact.error is None

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pytest_hardening.fixtures import CompileC
+from pytest_hardening.model import Artifact
+from pytest_hardening.recipe import CompileCommand, Fragment, Recipe
 from pytest_hardening.toolchain import Kind
 
-__all__ = ["BREAKS", "CET", "PRODUCTS", "TOOLCHAINS", "Break", "Product", "Toolchain", "make", "toolchain_of"]
+__all__ = [
+    "BREAKS",
+    "CET",
+    "PRODUCTS",
+    "TOOLCHAINS",
+    "Break",
+    "Product",
+    "Toolchain",
+    "make",
+    "recorded",
+    "toolchain_of",
+]
 
 # FORTIFY: a size that is known at run time only (level 3), and a printf that is not folded (level 2). Canary: an array
 # whose address is given away. Stack clash: a frame of many pages. Position-independence: an exported variable.
@@ -59,6 +73,7 @@ CONTAINER = "#include <vector>\ntemplate class std::vector<int>;\n"
 WRITABLE_CODE = '__asm__(".pushsection .patchable, \\"awx\\", %progbits\\n.zero 64\\n.popsection");\n'
 
 COMPILE = (
+    *("-Wformat", "-Werror=format-security"),
     *("-O2", "-g", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3", "-D_GLIBCXX_ASSERTIONS"),
     *("-fstack-protector-strong", "-fstack-clash-protection"),
     *("-ftrivial-auto-var-init=zero", "-fno-delete-null-pointer-checks", "-fno-strict-aliasing"),
@@ -142,6 +157,7 @@ BREAKS: Mapping[str, Break] = {
     "stack-clash": Break("module", compile=("-fno-stack-clash-protection",)),
     "fortify": Break("module", compile=("-U_FORTIFY_SOURCE",)),
     "cf-protection": Break("module", compile=("-fcf-protection=none",)),
+    "format-security": Break("module", compile=("-Wno-format-security",)),
     "optimization": Break("module", compile=("-O1",)),
     "glibcxx-assertions": Break("c++", compile=("-U_GLIBCXX_ASSERTIONS",)),
     "auto-var-init": Break("module", compile=("-ftrivial-auto-var-init=uninitialized",)),
@@ -167,16 +183,31 @@ _CODE: Mapping[Product, tuple[str, ...]] = {
 
 def make(build: CompileC, toolchain: Toolchain, how: Break) -> Path:
     """Build a product; `Break(product)` alone breaks nothing."""
-    units = {"container.cc": CONTAINER} if how.product == "c++" else {"unit.c": UNIT, **dict(how.sources)}
-    if how.product == "program":
-        units["main.c"] = MAIN
+    units = _units(how)
     chosen = [flag for flag in toolchain.link if flag not in how.drop]
     link = [*LINK, *chosen, *(["-pie"] if how.product == "program" else []), *how.link]
     return build(
         units,
         kind=_KINDS[how.product],
-        flags=[*COMPILE, *toolchain.compile, *_CODE[how.product], *how.compile],
+        flags=_flags(toolchain, how),
         link_flags=[] if how.product == "object" else link,
         compiler=toolchain.cxx if how.product == "c++" else toolchain.cc,
         name=_NAMES[how.product],
     )
+
+
+def recorded(path: Path, toolchain: Toolchain, how: Break) -> Artifact:
+    """The product with the commands that made it, as a build system records them."""
+    fragments = (Fragment(shlex.join(_flags(toolchain, how))),)
+    language = "CXX" if how.product == "c++" else "C"
+    units = tuple(CompileCommand(str(path.parent / name), language, fragments) for name in _units(how))
+    return Artifact(str(path), path.name, recipe=Recipe(units=units))
+
+
+def _units(how: Break) -> dict[str, str]:
+    units = {"container.cc": CONTAINER} if how.product == "c++" else {"unit.c": UNIT, **dict(how.sources)}
+    return {**units, "main.c": MAIN} if how.product == "program" else units
+
+
+def _flags(toolchain: Toolchain, how: Break) -> list[str]:
+    return [*COMPILE, *toolchain.compile, *_CODE[how.product], *how.compile]

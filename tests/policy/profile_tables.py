@@ -55,7 +55,8 @@ def _exceptions(profiles: Iterable[Profile]) -> str:
         for layer, when in profile.rules:
             if layer.source != f"profile {profile.name}":
                 continue  # stands with the profile that it comes from
-            conditions = (when.kind or (), when.machine or (), when.libc or ())
+            recorded = {True: ("of known commands",), False: ("of unknown commands",), None: ()}[when.recorded]
+            conditions = (when.kind or (), when.machine or (), when.libc or (), recorded)
             where = "; ".join(", ".join(names) for names in conditions if names)
             changes = [
                 f"no {name}" if asked is None else f"{name} {_shown(name, asked.parameters)}"

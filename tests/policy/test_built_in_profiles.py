@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +13,17 @@ import pytest
 
 from pytest_hardening.engine import inspect
 from pytest_hardening.fixtures import CompileC
-from pytest_hardening.model import ArtifactReport, Kind, Outcome
+from pytest_hardening.model import Artifact, ArtifactReport, Kind, Outcome
 from pytest_hardening.policy.profile import Target, built_in_profiles, load_profile
 
-from .profile_builds import BREAKS, CET, PRODUCTS, TOOLCHAINS, Break, Product, Toolchain, make, toolchain_of
+from .profile_builds import BREAKS, CET, PRODUCTS, TOOLCHAINS, Break, Product, Toolchain, make, recorded, toolchain_of
 from .profile_tables import PAGE, with_tables
 
 if TYPE_CHECKING:
     from tests.conftest import ElfEditor
 
 Made = Callable[[Toolchain, Break], Path]
+Recorded = Callable[[Toolchain, Break], Artifact]
 
 DEMANDED = [(profile, check) for profile in built_in_profiles() for check in load_profile(profile).checks]
 
@@ -43,7 +45,13 @@ def made(build: CompileC, made_before: dict[tuple[Toolchain, Break], Path]) -> M
     return made
 
 
-def judged(path: Path, profile: str) -> ArtifactReport:
+@pytest.fixture
+def with_commands(made: Made) -> Recorded:
+    """The same products, with the commands that made them."""
+    return lambda toolchain, how: recorded(made(toolchain, how), toolchain, how)
+
+
+def judged(path: Path | Artifact, profile: str) -> ArtifactReport:
     report = inspect(path, load_profile(profile)).artifact
     assert report.error is None
     return report
@@ -60,21 +68,21 @@ def rejected(report: ArtifactReport) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", built_in_profiles())
-def test_hardened_build(made: Made, profile: str) -> None:
+def test_hardened_build(with_commands: Recorded, profile: str) -> None:
     """Nothing is rejected, and everything that is demanded is seen to be there in some product."""
-    reports = [judged(made(toolchain_of(profile), Break(product)), profile) for product in PRODUCTS]
+    reports = [judged(with_commands(toolchain_of(profile), Break(product)), profile) for product in PRODUCTS]
     assert [rejected(report) for report in reports] == [set()] * len(PRODUCTS)
     passed = {v.check for report in reports for v in report.verdicts if v.outcome is Outcome.PASS}
     assert passed == set(load_profile(profile).checks)
 
 
 @pytest.mark.parametrize(("profile", "check"), DEMANDED, ids=[f"{p}-{c}" for p, c in DEMANDED])
-def test_build_that_lacks_one_thing(made: Made, profile: str, check: str) -> None:
+def test_build_that_lacks_one_thing(with_commands: Recorded, profile: str, check: str) -> None:
     how = BREAKS[check]
     expected = {check}
     if how.full_relro and load_profile(profile).checks["relro"]["level"] == "full":
         expected.add("relro")
-    report = judged(made(toolchain_of(profile), how), profile)
+    report = judged(with_commands(toolchain_of(profile), how), profile)
     assert rejected(report) == expected
 
 
@@ -137,6 +145,16 @@ def test_what_unknown_does() -> None:
         demands = load_profile(profile).demands(x86)
         strict = {check for check in demands.requests if demands.unknown[check] != "warn"}
         assert strict == ({"nx-stack", "sanitizers"} if profile == "plugin" else set())
+
+
+def test_format_checks_are_demanded_where_commands_are_known() -> None:
+    x86 = Target(Kind.MODULE, "x86-64", "glibc")
+    demanding = {name for name in built_in_profiles() if "format-security" in load_profile(name).checks}
+    assert demanding == {"kms-6.6", "kms-6.7", "debian", "debian-all"}
+    for name in demanding:
+        profile = load_profile(name)
+        assert "format-security" in profile.demands(replace(x86, recorded=True)).requests
+        assert "format checks leave no trace" in profile.demands(x86).dropped["format-security"]
 
 
 class TestPlugin:

@@ -68,7 +68,7 @@ checks\.pie: true: write pie = \{\} to require it, pie = false to drop it
 when\[0\]\.machine\[0\]: unknown machine 'amd64'.*
 when\[0\]\.libc: an empty list.*
 when\[0\]\.reason: missing, and mandatory
-when\[1\]: one of kind, machine and libc is needed.*
+when\[1\]: one of kind, machine, libc and recorded is needed.*
 artifact\[0\]: path or kind is needed.*
 artifact\[1\]\.kind: unknown kind 'shared-libary'; did you mean 'shared-library'\?
 artifact\[1\]\.checks\.relro\.level: expected one of 'partial', 'full', not 2

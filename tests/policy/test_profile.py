@@ -31,6 +31,7 @@ KMS_67 = {
 }
 
 
+RECORDED: dict[str, dict[str, Any]] = {"format-security": {}}  # where commands are known
 DROP_ALL = "".join(f"{check} = false\n" for check in check_names())
 
 
@@ -58,7 +59,8 @@ def test_built_in_profile_has_what_its_file_says(name: str) -> None:
     assert profile.description == data["description"] != ""
     own = data.get("checks", {})
     assert {check for check, parameters in own.items() if parameters is not False} <= set(profile.checks)
-    assert "extends" in data or set(profile.checks) == set(own)
+    of_some = {check for when in data.get("when", ()) for check, asked in when["checks"].items() if asked is not False}
+    assert "extends" in data or set(profile.checks) == set(own) | of_some
     for check, parameters in own.items():
         for key, value in (parameters or {}).items():
             assert key == "unknown" or profile.checks[check][key] == get_check(check).settings({key: value})[key]
@@ -66,8 +68,8 @@ def test_built_in_profile_has_what_its_file_says(name: str) -> None:
 
 
 def test_kms_profiles() -> None:
-    assert checks("kms-6.6") == KMS_66
-    assert checks("kms-6.7") == KMS_67
+    assert checks("kms-6.6") == {**KMS_66, **RECORDED}
+    assert checks("kms-6.7") == {**KMS_67, **RECORDED}
 
 
 def test_own_profile(tmp_path: Path) -> None:
@@ -87,20 +89,20 @@ def test_name_of_a_file_below_the_current_folder(tmp_path: Path, monkeypatch: py
 def test_extends_adds_changes_and_drops(tmp_path: Path) -> None:
     text = "extends = 'kms-6.7'\n[checks]\nfortify = {level = 3}\npic = false\nnx-stack = {}\nrpath = false"
     path = write(tmp_path, text)
-    expected = {**KMS_67, "fortify": {"level": 3}, "nx-stack": {}}
+    expected = {**KMS_67, **RECORDED, "fortify": {"level": 3}, "nx-stack": {}}
     del expected["pic"]
     assert checks(path) == expected
 
 
 def test_extends_alone(tmp_path: Path) -> None:
-    assert checks(write(tmp_path, "extends = 'kms-6.6'")) == KMS_66
+    assert checks(write(tmp_path, "extends = 'kms-6.6'")) == {**KMS_66, **RECORDED}
 
 
 def test_extends_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "extends = '../base.toml'\n[checks]\npie = {}\n", "teams/media.toml")
     write(tmp_path, "extends = 'kms-6.6'\n[checks]\nfortify = false\n", "base.toml")
     monkeypatch.chdir("/")
-    expected = {"pie": {}, "relro": {"level": "partial"}, "stack-protector": {"level": "strong"}}
+    expected = {"pie": {}, "relro": {"level": "partial"}, "stack-protector": {"level": "strong"}, **RECORDED}
     assert checks(str(tmp_path / "teams/media.toml")) == expected
     monkeypatch.chdir(tmp_path)
     assert checks("./teams/media.toml") == expected
@@ -282,6 +284,10 @@ def test_a_layer_that_changes_a_parameter_does_not_undo_when(tmp_path: Path) -> 
         ("machine = 'sparcv9'", Target(Kind.PIE, "sparcv9", "glibc"), True),
         ("libc = 'unknown'", Target(Kind.PIE, "arm", None), True),
         ("libc = 'musl'", Target(Kind.PIE, "arm", None), False),
+        ("recorded = true", Target(Kind.PIE, "arm", None, recorded=True), True),
+        ("recorded = true", Target(Kind.PIE, "arm", None), False),
+        ("recorded = false\nkind = 'pie'", Target(Kind.PIE, "arm", None), True),
+        ("recorded = false", Target(Kind.PIE, "arm", None, recorded=True), False),
         ("libc = 'musl'\nkind = 'pie'", Target(Kind.PIE, "arm", "musl"), True),
         ("libc = 'musl'\nkind = 'pie'", Target(Kind.MODULE, "arm", "musl"), False),
     ],
@@ -311,3 +317,13 @@ def test_a_check_that_some_targets_ask_for_something_can_fail(tmp_path: Path) ->
     rule = "[[when]]\nkind='module'\nreason='plug-ins'\nchecks.exported-symbols = { allow = ['init'] }"
     file.write_text(f"[checks]\nexported-symbols = {{}}\n{rule}")
     assert load_profile(str(file)).why_idle == ""
+
+
+def test_what_is_demanded_of_recorded_files_alone(tmp_path: Path) -> None:
+    text = (
+        "[checks]\npie = {}\n[[when]]\nrecorded = true\nreason = 'so'\nchecks = {relro = {}, pie = {}, soname = {}}\n"
+    )
+    also = "[[when]]\nlibc = 'musl'\nreason = 'so'\nchecks.soname = {}\n"
+    profile = load_profile(write(tmp_path, text + also))
+    assert [check for check in profile.checks if profile.asks_for_records(check)] == ["relro"]
+    assert "a build system tells how it was made: so" in profile.demands(GLIBC).dropped["relro"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...errors import ArtifactError
-from . import cmake
+from . import cmake, compile_commands, meson
 from .output import Build
 
 __all__ = ["read_build"]
@@ -22,7 +22,11 @@ class _System(NamedTuple):
 
 
 # the first whose mark is there: a folder of CMake or Meson may also hold compile_commands.json, which knows less
-_SYSTEMS = (_System("CMake", "CMakeCache.txt", cmake.read),)
+_SYSTEMS = (
+    _System("CMake", "CMakeCache.txt", cmake.read),
+    _System("Meson", "meson-info", meson.read),
+    _System("compile_commands.json", "compile_commands.json", compile_commands.read),
+)
 
 
 def read_build(folder: str) -> Build:
@@ -37,5 +41,7 @@ def read_build(folder: str) -> Build:
     for system in _SYSTEMS:
         if os.path.lexists(os.path.join(folder, system.mark)):
             return system.read(folder)
-    known = ", ".join(f"{system.name} ({system.mark})" for system in _SYSTEMS)
+    known = ", ".join(
+        system.name if system.name == system.mark else f"{system.name} ({system.mark})" for system in _SYSTEMS
+    )
     raise ArtifactError(f"not a build folder of any build system known here: {known}")

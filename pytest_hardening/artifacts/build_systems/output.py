@@ -39,6 +39,8 @@ class Build:
     outputs: the linked files and static archives of all targets, sorted by name.
     problems: (name, reason) of what could not be read; the rest is judged all the same.
     settings: variables of the whole build that hold options, such as `CMAKE_EXE_LINKER_FLAGS`, as they are stored.
+    of_any_file: where a build system tells how units are compiled but not what they are linked into: the commands of
+        all units, of which `compile_commands.recipe_of` makes that of one file. Else None.
     """
 
     system: str
@@ -46,3 +48,4 @@ class Build:
     outputs: tuple[Output, ...]
     problems: tuple[tuple[str, str], ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    of_any_file: Recipe | None = None
