@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         PolicyError,
         ToolchainError,
     )
-    from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
+    from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Packed, Report, Verdict
 
 __all__ = [
     "Artifact",
@@ -51,6 +51,7 @@ __all__ = [
     "Need",
     "NotHardened",
     "Outcome",
+    "Packed",
     "Parameter",
     "PolicyError",
     "Report",
@@ -72,7 +73,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"), "model"),
+    **dict.fromkeys(
+        ("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Packed", "Report", "Verdict"), "model"
+    ),
     **dict.fromkeys(("Check", "Parameter"), "checks.base"),
     **dict.fromkeys(("ElfFacts", "Need"), "elf.facts"),
     "inspect": "engine",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..artifacts.names import display
 from ..checks.registry import check_names
 from ..errors import PolicyError
-from ..model import Kind
+from ..model import Kind, Role
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
 from .given import COMMAND_LINE, Given
 from .globs import first_match
@@ -18,7 +18,10 @@ from .problems import parsed, read
 from .profile import DEFAULT_PROFILE, Layer, Profile, load_profile
 from .waiver import Waiver
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["PLUGINS", "Policy", "load_policy"]
+
+#: The profile of what is loaded with dlopen.
+PLUGINS = "plugin"
 
 _FILE, _PYPROJECT, _TABLE = "hardening.toml", "pyproject.toml", "tool.pytest-hardening"
 _MISSPELT = ("pytest_hardening", "hardening", "pytest-harden")
@@ -45,7 +48,9 @@ class Policy:
     profile_given: Given
     strict_given: Given
     only: tuple[str, ...]
-    _profiles: dict[tuple[int, ...], Profile] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _profiles: dict[tuple[int, ...] | None, Profile] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def profile_named(self) -> Given:
@@ -92,15 +97,18 @@ class Policy:
         for number in range(len(self.document.artifact)):
             yield self._of((number,))
 
-    def for_artifact(self, name: str, kind: Kind) -> Profile:
+    def for_artifact(self, name: str, kind: Kind, role: Role = "") -> Profile:
         """What is required of one artifact.
 
         Parameters
         ----------
         name: as it is shown.
         kind: what it is, of a static archive `Kind.ARCHIVE`.
+        role: what it is for: plug-ins need what the profile `plugin` demands below what is required of all, unless the
+            command line names the profile or a rule matches.
         """
-        return self._of(tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind)))
+        numbers = tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind))
+        return self._of(None if role == "plugin" and not numbers and not self.is_forced else numbers)
 
     def excluded(self, name: str) -> str | None:
         """The glob that leaves an artifact out, or None."""
@@ -115,12 +123,20 @@ class Policy:
         """
         return self._over(name, {}, ())
 
-    def _of(self, numbers: tuple[int, ...]) -> Profile:
-        """The profile of artifacts that the rules of these numbers match."""
+    def _of(self, numbers: tuple[int, ...] | None) -> Profile:
+        """The profile of artifacts that the rules of these numbers match; of plug-ins that none matches for None."""
         if numbers not in self._profiles:
-            profile = self._laid(numbers)
+            profile = self._laid(numbers) if numbers is not None else self._of_plugins()
             self._profiles[numbers] = profile.narrowed(self.only) if self.only else profile
         return self._profiles[numbers]
+
+    def _of_plugins(self) -> Profile:
+        """What the profile `plugin` demands, and over it what is required of all."""
+        plugin, usual = load_profile(PLUGINS), self._laid(())
+        below = {layer.source for layer in plugin.layers}
+        layers = (*plugin.layers, *(layer for layer in usual.layers if layer.source not in below))
+        name = PLUGINS if self.profile_named.value in (DEFAULT_PROFILE, PLUGINS) else f"{usual.name} and {PLUGINS}"
+        return replace(usual, name=name, layers=layers)
 
     def _laid(self, numbers: tuple[int, ...]) -> Profile:
         named, general = self.profile_named.value, self.document.checks
