@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         PolicyError,
         ToolchainError,
     )
-    from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
+    from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Packed, Report, Verdict
     from .runtime import assert_goes_through, assert_stops
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Need",
     "NotHardened",
     "Outcome",
+    "Packed",
     "Parameter",
     "PolicyError",
     "Report",
@@ -75,7 +76,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"), "model"),
+    **dict.fromkeys(
+        ("Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Packed", "Report", "Verdict"), "model"
+    ),
     **dict.fromkeys(("Check", "Parameter"), "checks.base"),
     **dict.fromkeys(("ElfFacts", "Need"), "elf.facts"),
     **dict.fromkeys(("assert_goes_through", "assert_stops"), "runtime"),

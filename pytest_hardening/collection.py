@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import MISSING, artifact_at
+from .artifacts.discovery import MISSING, artifact_at, discover, leads_to_package
 from .artifacts.names import display, shown
+from .artifacts.packages.contents import INSIDE
 from .checks.registry import check_names, get_check
 from .engine import kind_of
 from .errors import ArtifactError, NotHardened
@@ -81,6 +82,21 @@ class ArtifactCollector(pytest.Collector):
             return [UnjudgedItem.from_parent(self, name="artifact", reason=reason)]
         make = self.config.stash.get(MAKE_ITEM, _check_item)
         return [make(self, check) for check, reason in reasons.items() if not reason]
+
+
+class PackageCollector(pytest.Collector):
+    """A package among pytest's own arguments; ids find its files below it."""
+
+    def collect(self) -> list[pytest.Collector]:
+        """One collector per file, and one per problem."""
+        gate = self.config.stash[GATE]
+        base = os.path.realpath(self.config.rootpath)
+        found = discover([str(self.path)], objects=gate.settings.objects, base=base)
+        files = [one for one in found.artifacts if not gate.policy.excluded(one.display)]
+        return [
+            *(ArtifactCollector.from_parent(self, artifact=one, named=False) for one in files),
+            *(problem_collector(self, name, reason) for name, reason in found.problems),
+        ]
 
 
 class ProblemCollector(pytest.Collector):
@@ -234,8 +250,12 @@ def _member_entries(report: Report, check: str) -> Iterator[dict[str, Any]]:
         yield data
 
 
-def collector_at(path: Path, parent: pytest.Collector) -> ArtifactCollector:
+def collector_at(path: Path, parent: pytest.Collector) -> pytest.Collector:
     """The collector of a file among pytest's own arguments, which pytest finds again by `path`."""
+    if leads_to_package(str(path)):
+        name = display(os.path.realpath(path), os.path.realpath(parent.config.rootpath))
+        package: pytest.Collector = PackageCollector.from_parent(parent, name=name, nodeid=_node_id(name), path=path)
+        return package
     artifact = artifact_at(str(path), str(parent.config.rootpath))
     return ArtifactCollector.from_parent(parent, artifact=artifact, named=True, path=path)
 
@@ -266,6 +286,7 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     if excluded and len(excluded) == len(found.artifacts):
         reason = f"{gate.policy.file} excludes everything in it, so nothing would be judged"
         return problem_items(session, [*((display(path, base), reason) for path in paths), *found.problems])
+    problems = [(name, why) for name, why in found.problems if INSIDE not in name or not gate.policy.excluded(name)]
     items: list[pytest.Item] = []
     for artifact in found.artifacts:
         if artifact in excluded or artifact in gate.targets.found:
@@ -275,7 +296,7 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
         if not collected:
             gate.left_out["files that no required check applies to"] += 1
         items += collected
-    return items + problem_items(session, found.problems)
+    return items + problem_items(session, problems)
 
 
 def none_judged(session: pytest.Session, items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -303,13 +324,19 @@ def problem_items(
     """
     items: list[pytest.Item] = []
     for name, reason in dict.fromkeys(problems):
-        where = _looked_for(session.config, name) if reason in MISSING else ""
-        path, target = (missing or {}).get(name, ("", ""))
-        collector = ProblemCollector.from_parent(
-            session, name=name, nodeid=_node_id(name), reason=reason, where=where, path=path, target=target
-        )
-        items += items_of(collector)
+        items += items_of(problem_collector(session, name, reason, *(missing or {}).get(name, ("", ""))))
     return items
+
+
+def problem_collector(
+    parent: pytest.Collector, name: str, reason: str, path: str = "", target: str = ""
+) -> pytest.Collector:
+    """The collector of an item that fails."""
+    where = _looked_for(parent.config, name) if reason in MISSING else ""
+    collector: pytest.Collector = ProblemCollector.from_parent(
+        parent, name=name, nodeid=_node_id(name), reason=reason, where=where, path=path, target=target
+    )
+    return collector
 
 
 def _looked_for(config: pytest.Config, name: str) -> str:

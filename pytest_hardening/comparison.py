@@ -14,7 +14,7 @@ import pytest
 
 from .artifacts.discovery import discover
 from .artifacts.names import shown
-from .builds import build_at, found_at, is_report
+from .builds import build_at, found_at, is_report, is_single
 from .collection import MAKE_ITEM, ArtifactCollector, CheckItem, ProblemItem
 from .compare.changes import Change, Effect, compare_files
 from .compare.matching import Match, matched
@@ -85,16 +85,19 @@ class Comparing:
         found = found_at(path, objects=self._gate.settings.objects)
         for name, reason in found.problems:
             raise ComparisonError(f"{name}: {reason}")
-        return _Old(None, {artifact.display: artifact for artifact in found.artifacts}), os.path.isfile(path)
+        return _Old(None, {artifact.display: artifact for artifact in found.artifacts}), is_single(path, found)
+
+    @cached_property
+    def _found(self) -> tuple[Artifact, ...]:
+        settings = self._gate.settings
+        paths = (*settings.paths, *sorted(settings.named))
+        return discover(paths, objects=settings.objects, base=os.path.realpath(self._config.rootpath)).artifacts
 
     @cached_property
     def _new(self) -> frozenset[str]:
         """The paths of the new build, whichever items are run."""
-        settings = self._gate.settings
-        paths = (*settings.paths, *sorted(settings.named))
-        found = discover(paths, objects=settings.objects, base=os.path.realpath(self._config.rootpath))
         excluded = self._gate.policy.excluded
-        artifacts = (*found.artifacts, *self._gate.targets.found)
+        artifacts = (*self._found, *self._gate.targets.found)
         return frozenset(artifact.display for artifact in artifacts if not excluded(artifact.display))
 
     @cached_property
@@ -186,7 +189,7 @@ class Comparing:
 
     def _removed(self) -> tuple[str, ...]:
         """What the new build lacks; of files and patterns alone nobody expects to be the whole build."""
-        if not any(map(os.path.isdir, self._gate.settings.paths)):
+        if not any(map(os.path.isdir, self._gate.settings.paths)) and not any(one.packed for one in self._found):
             return ()
         left = self._old.paths - {match.old for match in self._pairs.values()}
         return tuple(sorted(path for path in left if not self._was_excluded(path)))

@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from .added import in_force, raised
 from .artifacts.archive import ArchiveMember, is_archive, members, open_member
-from .artifacts.discovery import artifact_at
+from .artifacts.discovery import artifact_at, leads_to_package
+from .artifacts.packages.contents import INSIDE, is_called_package
 from .checks.base import Check
 from .checks.members import Summary
 from .checks.registry import check_names, get_check
@@ -20,7 +21,7 @@ from .elf.image import printable
 from .elf.reader import ElfReader
 from .elf.source import Source
 from .errors import ArtifactError
-from .model import Artifact, ArtifactReport, Kind, OnUnknown, Outcome, Report, Verdict
+from .model import Artifact, ArtifactReport, Evidence, Kind, OnUnknown, Outcome, Report, Verdict
 from .policy.target import Demands, Target
 
 __all__ = ["NOT_DEMANDED", "Demanding", "Requests", "artifact_of", "inspect", "judge", "kind_of", "requests_of"]
@@ -133,16 +134,27 @@ def judge(
     demanding = wanted if isinstance(wanted, Demanding) else _Everywhere(wanted)
     target = printable(artifact.recipe.target) if artifact.recipe is not None else ""
     for entry in _judged(artifact, demanding, debug_roots):
-        yield replace(entry, target=target) if target else entry
+        told = _vendored(entry) if artifact.role == "vendored" else entry
+        yield replace(told, target=target) if target else told
+
+
+def _vendored(entry: ArtifactReport) -> ArtifactReport:
+    """The same where each finding says that somebody else built the file."""
+    seen = Evidence("wheel", "a library that the wheel brings along, built elsewhere: its own build has to change")
+    verdicts = (
+        replace(one, evidence=(*one.evidence, seen)) if one.outcome in (Outcome.FAIL, Outcome.UNKNOWN) else one
+        for one in entry.verdicts
+    )
+    return replace(entry, verdicts=tuple(verdicts))
 
 
 def _judged(artifact: Artifact, demanding: Demanding, debug_roots: tuple[str, ...]) -> Iterator[ArtifactReport]:
     try:
-        with Source.open(artifact.path) as source:
+        with _opened(artifact) as source:
             if is_archive(source):
                 yield from _judge_archive(artifact, source, demanding)
             else:
-                yield _judge_elf(artifact, None, source, demanding, debug_folders(artifact.path, debug_roots))
+                yield _judge_elf(artifact, None, source, demanding, _debug_folders(artifact, debug_roots))
     except ArtifactError as error:
         yield ArtifactReport(artifact.display, None, Kind.NOT_ELF, "", str(error), profile=demanding.name)
     except Exception as error:
@@ -157,11 +169,11 @@ def kind_of(artifact: Artifact) -> Kind:
     ArtifactError: it cannot be judged.
     """
     try:
-        with Source.open(artifact.path) as source:
+        with _opened(artifact) as source:
             if _is_bitcode(source):
                 return Kind.OBJECT
             if not is_archive(source):
-                return ElfReader(source, os.path.basename(artifact.path), artifact.build_root).facts.kind
+                return ElfReader(source, artifact.file_name, artifact.build_root).facts.kind
             found = members(source, artifact.path)
             if not found:
                 raise ArtifactError(_NO_MEMBERS)
@@ -172,6 +184,24 @@ def kind_of(artifact: Artifact) -> Kind:
         raise
     except Exception as error:
         raise ArtifactError(_unexpected(error)) from error
+
+
+def _opened(artifact: Artifact) -> Source:
+    """The file of an artifact; one that was unpacked has the mode that its package gives it."""
+    if artifact.packed is None and is_called_package(artifact.path) and leads_to_package(artifact.path):
+        raise ArtifactError("a package, of which single files are judged: name one as PACKAGE!/NAME")
+    source = Source.open(artifact.path)
+    if artifact.packed is not None:
+        source.mode = artifact.packed.mode
+    return source
+
+
+def _debug_folders(artifact: Artifact, roots: tuple[str, ...]) -> tuple[str, ...]:
+    """Where its debug file may lie: of a file of a package only where the user said, not beside the copy of it."""
+    if artifact.packed is None or not roots:
+        return debug_folders(artifact.path, roots)
+    inside = os.path.dirname(artifact.packed.inside.rpartition(INSIDE)[2])
+    return (*roots, *(os.path.join(root, inside) for root in roots))
 
 
 def _judge_archive(artifact: Artifact, source: Source, demanding: Demanding) -> Iterator[ArtifactReport]:
@@ -240,7 +270,7 @@ def _judge_elf(
             demands = demanding.demands(Target(Kind.OBJECT, "", None, member is not None, artifact.recipe is not None))
             verdicts = _verdicts(demanding, demands, _of_bitcode)
             return ArtifactReport(artifact.display, member, Kind.OBJECT, "", None, verdicts, name, demands.unknown)
-        name_of_file = member or os.path.basename(artifact.path)
+        name_of_file = member or artifact.file_name
         with ElfReader(source, name_of_file, artifact.build_root, folders, artifact.recipe) as reader:
             kind, machine = reader.facts.kind, reader.facts.machine.name
             target = Target(kind, machine, reader.facts.libc, member is not None, artifact.recipe is not None)

@@ -11,6 +11,7 @@ import pytest
 
 from .artifacts.build_systems.targets import Targets, find_targets
 from .artifacts.names import display
+from .artifacts.packages.contents import INSIDE
 from .assertions import require
 from .attribution import attributed
 from .engine import artifact_of, inspect, judge, kind_of
@@ -68,11 +69,13 @@ class Hardening:
                 kind = kind_of(artifact)
             except ArtifactError:
                 kind = Kind.NOT_ELF
-        return self.policy.for_artifact(self._name(artifact), kind)
+        return self.policy.for_artifact(self._name(artifact), kind, artifact.role)
 
     def _name(self, artifact: Artifact) -> str:
         """The name that rules by path match: relative to the root folder, wherever the test runs."""
-        return display(artifact.path, self._base)
+        packed = artifact.packed
+        name = display(artifact.path if packed is None else packed.package, self._base)
+        return name if packed is None else f"{name}{INSIDE}{packed.inside}"
 
     def inspect(self, path: str | os.PathLike[str]) -> Report:
         """Judge one file with the checks of the profile; a file that cannot be judged has an `error`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,7 +11,19 @@ from typing import Any, Literal
 
 from .recipe import Recipe
 
-__all__ = ["Artifact", "ArtifactReport", "Evidence", "Kind", "Outcome", "Report", "Verdict"]
+__all__ = [
+    "Artifact",
+    "ArtifactReport",
+    "Evidence",
+    "Kind",
+    "Outcome",
+    "Packed",
+    "Report",
+    "Verdict",
+]
+
+#: What an artifact is for, where that is known: loaded with dlopen; built by somebody else and brought along.
+Role = Literal["", "plugin", "vendored"]
 
 #: What an unknown verdict does to the gate: it fails, it is shown, or it passes over.
 OnUnknown = Literal["fail", "warn", "ignore"]
@@ -138,6 +151,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """Where a file that was copied out of a package comes from.
+
+    Parameters
+    ----------
+    package: path of the package, links resolved.
+    inside: the file's name in it, as it is shown: `usr/lib/libx.so`, of a package in the package `b.whl!/c.so`.
+    mode: type and permissions that the package gives it (`st_mode`); 0 where it gives none.
+    """
+
+    package: str
+    inside: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that was built, under its real name.
 
@@ -147,12 +176,21 @@ class Artifact:
     display: the name shown to people and written to reports: relative where possible, always valid UTF-8.
     build_root: the build tree the file lies in (a folder with CMakeCache.txt or the like), or None.
     recipe: how a build system says that it is made; None where nothing is known of that.
+    packed: where it comes from, when `path` is a copy of a file of a package.
+    role: what it is for; empty where nothing is known of that.
     """
 
     path: str
     display: str
     build_root: str | None = None
     recipe: Recipe | None = field(default=None, compare=False, repr=False)
+    packed: Packed | None = field(default=None, compare=False)
+    role: Role = field(default="", compare=False)
+
+    @property
+    def file_name(self) -> str:
+        """The name that the file has, or has in its package, without folders."""
+        return posixpath.basename(self.path if self.packed is None else self.packed.inside)
 
     def __fspath__(self) -> str:
         return self.path

@@ -385,9 +385,18 @@ def _arguments(config: pytest.Config, here: str) -> Iterator[str]:
 def _is_artifact(path: str) -> bool:
     try:
         with open(path, "rb") as stream:
-            return stream.read(8).startswith(_MAGIC)
+            head = stream.read(8)
     except OSError:
         return False
+    if head.startswith(_MAGIC):
+        return True
+    from .artifacts.packages.contents import is_called_package
+
+    if not is_called_package(path):
+        return False
+    from .artifacts.discovery import leads_to_package
+
+    return leads_to_package(path)
 
 
 def _profile(config: pytest.Config, here: str) -> Given:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,7 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     from .errors import ComparisonError, PolicyError
     from .extending import take_additions
+    from .package_ids import share_unpacked, with_packages_found
 
+    config.args = with_packages_found(config)
+    share_unpacked(config)
     try:
         take_additions(config)
     except PolicyError as error:
@@ -94,6 +97,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     for line in lines:
         print(line)  # noqa: T201
     return pytest.ExitCode.OK
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist: a worker is about to start."""
+    from .package_ids import give_unpacked
+
+    give_unpacked(node.workerinput)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 
 from .artifacts.discovery import counted
 from .artifacts.names import shown
+from .checks.registry import check_names
 from .collection import PROPERTY, UNJUDGED
 from .engine import NOT_DEMANDED
 from .extending import report_to_plugins
@@ -74,7 +75,7 @@ class Gatherer:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         gate = self._config.stash[GATE]
         self._left_out = dict(gate.left_out) or self._left_out
-        order = list(gate.policy.checks)  # not the order of arrival, which the workers' speed decides
+        order = list(check_names())  # not the order of arrival, which the workers' speed decides
         self._entries = dict(sorted(self._entries.items(), key=lambda item: (item[0][0], item[0][1] or "")))
         for entry in self._entries.values():
             entry["verdicts"].sort(key=lambda verdict: order.index(verdict["check"]))
@@ -112,7 +113,9 @@ class Gatherer:
         terminalreporter.ensure_newline()
         terminalreporter.section(f"hardening: {gate.profile.name}", sep="=")
         width = self._config.get_terminal_writer().fullwidth
-        for line in table(rows, list(gate.policy.checks), width, everything=verbose):
+        named = {*gate.policy.checks, *(check for row in rows.values() for check in row)} - {"error"}
+        shown_checks = [name for name in check_names() if name in named]  # plug-ins may need more than the policy says
+        for line in table(rows, shown_checks, width, everything=verbose):
             terminalreporter.write_line(line)
         for lines in (self._unknown(), self._waived(), self._not_demanded()):
             for line in _first(lines, everything=verbose):

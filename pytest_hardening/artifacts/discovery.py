@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..model import Artifact
+from ..model import Artifact, Packed
 from .archive import MAGIC, MAGIC_THIN
 from .names import display
+from .packages.contents import INSIDE, PACKAGE_NAMES, Contents
 
-__all__ = ["MISSING", "Discovery", "artifact_at", "counted", "discover"]
+__all__ = ["MISSING", "Discovery", "artifact_at", "counted", "discover", "leads_to_package"]
 
 #: Reasons of paths that lead nowhere.
 MISSING = (_ABSENT, _UNMATCHED) = ("does not exist", "matches no file")
@@ -27,6 +28,7 @@ _PROBE_FOLDERS = frozenset({"CMakeTmp", "CMakeScratch", "CompilerIdC", "Compiler
 _BUILD_MARKS = ("CMakeCache.txt", "build.ninja", "meson-info", "config.status", ".ninja_log")
 _ET_REL, _ET_CORE = 1, 4
 _OBJECTS = "objects"
+_WITHOUT_ELF = "packages without ELF files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def discover(
     Parameters
     ----------
     paths: files, folders, and glob patterns that name no existing file; `**` stands for any number of folders, and
-        names that begin with a dot match too.
+        names that begin with a dot match too. Packages are opened, in folders those of `PACKAGE_NAMES`;
+        `PACKAGE!/PATTERN` leads to some of a package's files.
     objects: also collect relocatable objects found in folders.
     base: the folder that display names are relative to; default the current one.
     objects_option: what the user has to write for `objects`, to be named where nothing but objects is found.
@@ -68,11 +71,16 @@ def discover(
     for path in paths:
         walk.add(path)
     ordered = sorted(walk.found.values(), key=lambda artifact: artifact.display)
-    return Discovery(tuple(ordered), tuple(walk.problems), dict(Counter(walk.left_out.values())))
+    left_out = Counter(walk.left_out.values()) + walk.left_in_packages
+    return Discovery(tuple(ordered), tuple(walk.problems), dict(left_out))
 
 
 def artifact_at(path: str, base: str | None = None) -> Artifact:
-    """The artifact that one path leads to, links followed; nothing is read."""
+    """The artifact that one path leads to, links followed; nothing is read, but of `PACKAGE!/NAME` the package."""
+    if INSIDE in path and not os.path.lexists(path):
+        found = discover([path], base=base).artifacts
+        if len(found) == 1:
+            return found[0]
     walk = _Walk(False, os.path.realpath(base or os.getcwd()))
     return walk.artifact(path)
 
@@ -86,11 +94,15 @@ class _Walk:
         self.found: dict[tuple[int, int] | str, Artifact] = {}
         self.problems: list[tuple[str, str]] = []
         self.left_out: dict[str, str] = {}  # path -> reason
+        self.left_in_packages: Counter[str] = Counter()
+        self._packages: set[str] = set()
 
     def add(self, path: str) -> None:
         """One path as the user gave it."""
         if os.path.lexists(path):
             self._add_existing(path)
+        elif INSIDE in path:
+            self._add_inside(path)
         elif glob.has_magic(path):
             self._add_matches(path)
         else:
@@ -107,7 +119,9 @@ class _Walk:
                 self._add_existing(match)
 
     def _add_existing(self, path: str) -> None:
-        if os.path.isdir(path):
+        if leads_to_package(path):
+            self._add_package(path, is_named=True)
+        elif os.path.isdir(path):
             self._add_found(path, self._files(os.path.realpath(path)), "a folder without")
         else:
             self.artifact(path)
@@ -122,6 +136,56 @@ class _Walk:
         if _OBJECTS in out and self._objects_option:
             hint += f" (judge objects with {self._objects_option})"
         self._problem(path, f"{without} linked ELF files or static archives{hint}")
+
+    def _add_inside(self, path: str) -> None:
+        """What a pattern matches in a package, or in each of those that a pattern matches."""
+        package, _, pattern = path.partition(INSIDE)
+        packages = [package] if os.path.lexists(package) else sorted(_matches(os.path.abspath(package)))
+        taken = 0
+        for one in packages:
+            real = os.path.realpath(one)
+            contents = self._contents(real)
+            chosen = tuple(file for file in contents.files if _is_inside(file.inside, pattern))
+            problems = tuple((name, why) for name, why in contents.problems if not name or _is_inside(name, pattern))
+            self._take_packed(real, Contents(chosen, problems, {}))
+            taken += len(chosen) + len(problems)
+        if not taken:
+            self._problem(path, _UNMATCHED if packages else _ABSENT)
+
+    def _add_package(self, path: str, *, is_named: bool) -> str | None:
+        """Take what is in a package: None, or why there is nothing to be told of it."""
+        real = os.path.realpath(path)
+        if real in self._packages:
+            return None
+        self._packages.add(real)
+        contents = self._contents(real)
+        self.left_in_packages.update(contents.left_out)
+        self._take_packed(real, contents)
+        if contents.files or contents.problems:
+            return None
+        if is_named:
+            out = f"; left out: {counted(contents.left_out)}" if contents.left_out else ""
+            self._problem(real, f"holds no linked ELF file or static archive{out}")
+            return None
+        self.left_out[real] = _WITHOUT_ELF
+        return _WITHOUT_ELF
+
+    def _contents(self, real: str) -> Contents:
+        from .packages.folder import contents_of
+
+        return contents_of(real, self._reason_inside, f"objects={self._objects}")
+
+    def _take_packed(self, real: str, contents: Contents) -> None:
+        name = display(real, self._base)
+        for file in contents.files:
+            packed = Packed(real, file.inside, file.mode)
+            shown_as = f"{name}{INSIDE}{file.inside}"
+            self.found[file.path] = Artifact(file.path, shown_as, packed=packed, role=file.role)
+        self.problems += [(f"{name}{INSIDE}{inside}" if inside else name, why) for inside, why in contents.problems]
+
+    def _reason_inside(self, name: str, head: bytes) -> str | None:
+        """As `_consider` returns it, of a file of a package."""
+        return self._reason_to_leave(name, head, bool(_LIBRARY_NAME.search(name)))
 
     def _problem(self, path: str, reason: str) -> None:
         self.problems.append((display(os.path.abspath(path), self._base), reason))
@@ -170,7 +234,12 @@ class _Walk:
         if not regular:
             return ""
         try:
-            reason = self._reason_to_leave(path, _head(path), like_library)
+            head = _head(path)
+            if path.lower().endswith(PACKAGE_NAMES) and not head.startswith(b"\x7fELF"):
+                return self._add_package(path, is_named=False)
+            reason = self._reason_to_leave(path, head, like_library)
+            if head.startswith(b"\x7fELF") and _is_probe(path):
+                reason = "probes of the build system"
         except OSError:
             reason = None  # unreadable: it may be anything, so it is reported
         if reason is None:
@@ -181,10 +250,7 @@ class _Walk:
 
     def _reason_to_leave(self, path: str, head: bytes, like_library: bool) -> str | None:
         """As `_consider` returns it."""
-        is_elf = head.startswith(b"\x7fELF")
-        if is_elf and _is_probe(path):
-            return "probes of the build system"
-        if is_elf:
+        if head.startswith(b"\x7fELF"):
             kind = int.from_bytes(head[16:18], "big" if head[5:6] == b"\x02" else "little")
             if kind == _ET_REL and not path.endswith(".ko"):
                 return None if self._objects else _OBJECTS
@@ -221,6 +287,26 @@ def _head(path: str) -> bytes:
         return os.read(fd, 256)
     finally:
         os.close(fd)
+
+
+def leads_to_package(path: str) -> bool:
+    """Whether a path leads to a package; who needs none pays for no reader of them."""
+    if os.path.isdir(path):
+        return os.path.isfile(os.path.join(path, "oci-layout"))
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode) or _head(path).startswith(b"\x7fELF"):
+            return False
+    except (OSError, ValueError):
+        return False
+    from .packages.formats import is_package
+
+    return is_package(path)
+
+
+def _is_inside(name: str, pattern: str) -> bool:
+    """Whether a pattern leads to a file of a package: its name, a folder or a package above it, or a glob."""
+    pattern = pattern.rstrip("/")
+    return name.startswith((f"{pattern}/", pattern + INSIDE)) or name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def _is_probe(path: str) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 from ..artifacts.names import display
 from ..checks.registry import check_names
 from ..errors import PolicyError
-from ..model import Kind
+from ..model import Kind, Role
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
 from .given import COMMAND_LINE, Given
 from .globs import TARGET, first_match, literal, matches
@@ -107,16 +107,19 @@ class Policy:
         """Whether anything may be required of plug-ins because the build system calls them so."""
         return bool(self.modules) and not self.is_forced
 
-    def for_artifact(self, name: str, kind: Kind) -> Profile:
+    def for_artifact(self, name: str, kind: Kind, role: Role = "") -> Profile:
         """What is required of one artifact.
 
         Parameters
         ----------
         name: as it is shown.
         kind: what it is, of a static archive `Kind.ARCHIVE`.
+        role: what it is for: plug-ins need what the profile `plugin` demands below what is required of all, unless the
+            command line names the profile or a rule matches.
         """
         numbers = tuple(n for n, rule in enumerate(self.document.artifact) if _matches(rule, name, kind))
-        return self._of(None if not numbers and self.has_plugins and name in self.modules else numbers)
+        is_plugin = (role == "plugin" or name in self.modules) and not self.is_forced
+        return self._of(None if is_plugin and not numbers else numbers)
 
     def with_targets(self, names: Mapping[str, str], modules: frozenset[str]) -> Policy:
         """The same where globs that begin with `target:` match the files that targets make.

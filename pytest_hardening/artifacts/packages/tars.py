@@ -1,0 +1,71 @@
+"""tar archives, read by `tarfile` from front to end.
+
+Two traps of `tarfile` are closed here: it takes a damaged header behind the first one for the end, so that the rest
+would vanish in silence; and it keeps every member. What it spends time or memory on without limit is limited here.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Iterator
+
+from ...errors import ArtifactError
+from .entries import Entry, EntryKind
+from .streams import Forward, Reader
+
+__all__ = ["is_tar", "tar_entries"]
+
+_BLOCK = 512
+_MOST_GLOBAL = 100  # tarfile goes through them for each member
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether its first 512 bytes begin a tar archive with the magic of POSIX or GNU (POSIX pax, "ustar")."""
+    return len(head) >= _BLOCK and head[257:262] == b"ustar"
+
+
+def tar_entries(stream: Reader) -> Iterator[Entry]:
+    """The members in their order; the data of one must be read before the next is asked for.
+
+    Raises
+    ------
+    ArtifactError: it is damaged or truncated.
+    """
+    file = Forward(stream)
+    try:
+        archive = tarfile.TarFile(fileobj=file, mode="r", errorlevel=1)
+        while True:
+            file.next_header()
+            info = archive.next()
+            if info is None:
+                break
+            if len(archive.pax_headers) > _MOST_GLOBAL:
+                raise ArtifactError(f"a tar archive with more than {_MOST_GLOBAL} PAX records for all members")
+            archive.members.clear()  # type: ignore[attr-defined]
+            file.is_data = True
+            yield _entry(archive, info)
+    except (tarfile.TarError, ValueError, OSError, RecursionError, EOFError) as error:
+        raise ArtifactError(f"damaged tar archive: {error}") from None
+    if file.last.strip(b"\0"):
+        raise ArtifactError(f"damaged tar archive: no header at {file.tell() - len(file.last):#x}")
+    if len(file.last) < _BLOCK:
+        raise ArtifactError("truncated tar archive: it has no end mark")
+
+
+def _entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
+    if info.isreg():
+        mode = stat.S_IFREG | info.mode & 0o7777
+        return Entry(info.name, EntryKind.FILE, "", mode, info.size, lambda: _data(archive, info))
+    if info.islnk():
+        return Entry(info.name, EntryKind.HARD_LINK, info.linkname)
+    if info.issym():
+        return Entry(info.name, EntryKind.LINK, info.linkname)
+    return Entry(info.name, EntryKind.FOLDER if info.isdir() else EntryKind.OTHER)
+
+
+def _data(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Reader:
+    file = archive.extractfile(info)
+    if file is None:
+        raise ArtifactError("damaged tar archive: a file without data")
+    return file
