@@ -134,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     toolchain.add_argument("--format", choices=("text", "json", "md"), default="text", help="default: text")
     toolchain.add_argument("--list", action="store_true", help="only say what they are")
     toolchain.add_argument("--compare", metavar="FILE", help="say what changed since this file, which json wrote")
+    toolchain.add_argument(
+        "--run", action="store_true", dest="offences", help="also run programs that do what each mitigation stops"
+    )
     toolchain.add_argument("--cache", metavar="DIR", help="keep the probes here, for the next time")
     toolchain.set_defaults(run=_toolchain)
     explain = commands.add_parser("explain", help="print the manual page of a check, or what a profile requires")
@@ -263,12 +266,14 @@ def _postures(options: argparse.Namespace, selection: Selection, cache: BuildCac
     import shutil
 
     from .elf.image import printable
+    from .runtime import at_run_time
     from .toolchain import Effect, load_postures, posture_of
     from .toolchain.snapshot import changes_between, document
     from .toolchain.tables import markdown_table, text_table
 
     older = load_postures(options.compare) if options.compare else {}
-    postures: list[Posture] = [posture_of(one, cache) for one in selection.toolchains]
+    run = at_run_time if options.offences else None
+    postures: list[Posture] = [posture_of(one, cache, at_run_time=run) for one in selection.toolchains]
     changes = changes_between(older, {posture.id: posture for posture in postures})
     if options.format == "json":
         data = document(postures)

@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--hardening-update-posture", action="store_true", default=False, help="save what the toolchains have now"
     )
+    group.addoption(
+        "--hardening-run",
+        action="store_true",
+        default=False,
+        help="with --hardening-posture: also run programs that do what each mitigation stops (see docs/behaviour.md)",
+    )
     parser.addini("hardening_posture", "file of saved postures, relative to the ini file", default="")
 
 
@@ -47,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hardening_posture") is None:
         if config.getoption("hardening_update_posture"):
             raise pytest.UsageError("--hardening-update-posture needs --hardening-posture")
+        if config.getoption("hardening_run"):
+            raise pytest.UsageError("--hardening-run needs --hardening-posture")
         return
     try:
         config.stash[_POSTURES] = Postures(config)
@@ -67,6 +75,7 @@ class Postures:
 
     def __init__(self, config: pytest.Config) -> None:
         from .extending import added_probes
+        from .runtime import at_run_time
         from .toolchain import PROBES, Prober
         from .toolchain.snapshot import load_postures
         from .toolchain_fixtures import persistent_cache, selected_toolchains
@@ -81,7 +90,8 @@ class Postures:
         self._left_out = selection.left_out
         probes = (*PROBES, *added_probes(config))
         cache = persistent_cache(config)
-        self._probers = {one.id: Prober(one, cache, probes) for one in selection.toolchains}
+        run = at_run_time if config.getoption("hardening_run") else None
+        self._probers = {one.id: Prober(one, cache, probes, run) for one in selection.toolchains}
         self._selected: dict[str, list[str]] = {}
         self._found: dict[str, Posture] = {}
         self._save_error = ""
@@ -232,6 +242,8 @@ class PostureItem(pytest.Item):
         older = postures.older(prober.toolchain)
         if older is not None and not postures.updates:
             self._require_no_loss(older, cell)
+        if cell.contradiction:
+            raise NotHardened(f"{self.toolchain}: {self.name}: {cell.contradiction}\n  {cell.summary}")
         if cell.state.value not in _SHOWN:
             from .toolchain.snapshot import cell_text
 

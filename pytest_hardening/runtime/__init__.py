@@ -6,7 +6,18 @@ machines under qemu.
 
 from __future__ import annotations
 
+from .at_run_time import at_run_time
 from .behaviour import Behaviour, Ending, assert_goes_through, assert_stops, commit, observe
 from .offences import OFFENCES, Offence
 
-__all__ = ["OFFENCES", "Behaviour", "Ending", "Offence", "assert_goes_through", "assert_stops", "commit", "observe"]
+__all__ = [
+    "OFFENCES",
+    "Behaviour",
+    "Ending",
+    "Offence",
+    "assert_goes_through",
+    "assert_stops",
+    "at_run_time",
+    "commit",
+    "observe",
+]

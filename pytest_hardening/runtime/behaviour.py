@@ -83,11 +83,16 @@ def observe(
     """
     wanted = offence_of(offence)
     path = os.fspath(program)
-    machine, libc = target_of(path)
-    in_front = emulator_for(machine) if emulator is None else tuple(emulator)
-    ending, summary = _places(path, in_front) if wanted.when == "runs" else _end(path, wanted, in_front, libc)
+    ending, summary = run_offence(path, wanted, emulator)
     verdict = inspect(path, {wanted.check: wanted.parameters}).verdict(wanted.check)
     return Behaviour(wanted.name, ending, summary, verdict)
+
+
+def run_offence(path: str, offence: Offence, emulator: Sequence[str] | None = None) -> tuple[Ending, str]:
+    """What becomes of an offence when its program runs, and how that ended; parameters and errors as of `observe`."""
+    machine, libc = target_of(path)
+    in_front = emulator_for(machine) if emulator is None else tuple(emulator)
+    return _places(path, in_front) if offence.when == "runs" else _end(path, offence, in_front, libc)
 
 
 def commit(

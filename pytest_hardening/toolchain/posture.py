@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from operator import methodcaller
-from pathlib import Path
 from typing import Any
 
 from pytest_hardening.errors import BuildError, HardeningError, ToolchainError
@@ -20,9 +19,9 @@ __all__ = ["AtRunTime", "Posture", "Prober", "posture_of"]
 # pytest leaves this module out of the traceback of an error of ours: the message says all.
 __tracebackhide__ = methodcaller("errisinstance", HardeningError)
 
-#: Says whether a mitigation works when the program runs: it is given the toolchain, the cell and the program that was
-#: built with the cell's flags, and returns one line, empty where it has nothing to say.
-AtRunTime = Callable[[Toolchain, Cell, Path], str]
+#: Says whether a mitigation works when programs run that are built as the cell says: `WORKS`, `GOES_THROUGH`, or
+#: nothing; it is given where to build them.
+AtRunTime = Callable[[Bench, Cell], str]
 
 # Compilers run side by side. More would only wait for each other on the machines that tests run on.
 _SIDE_BY_SIDE = 2
@@ -84,9 +83,7 @@ class Prober:
         if name not in self._cells:
             cell = self.probes[name].run(self.bench)
             if self._at_run_time is not None and cell.state is not State.UNAVAILABLE:
-                built = self.bench.build(cell.flags)
-                if built.path is not None:
-                    cell = replace(cell, at_run_time=self._at_run_time(self.toolchain, cell, built.path))
+                cell = replace(cell, at_run_time=self._at_run_time(self.bench, cell))
             self._cells[name] = cell
         return self._cells[name]
 

@@ -12,9 +12,13 @@ from pytest_hardening.model import Kind, Outcome, Verdict
 from pytest_hardening.toolchain.bench import Bench, Built
 from pytest_hardening.toolchain.probe_source import BAD_FORMAT, GOOD_FORMAT, PROBE
 
-__all__ = ["PROBES", "Cell", "FlagProbe", "FormatProbe", "HardenedProbe", "Probe", "State"]
+__all__ = ["GOES_THROUGH", "PROBES", "WORKS", "Cell", "FlagProbe", "FormatProbe", "HardenedProbe", "Probe", "State"]
 
 Flags = tuple[str, ...]
+
+#: What `Cell.at_run_time` says: the mitigation stopped what it is there to stop, or it did not.
+WORKS = "works"
+GOES_THROUGH = "GOES THROUGH"
 
 
 class State(Enum):
@@ -40,7 +44,8 @@ class Cell:
     - `flags`: what was given beside `-O2 -g`; empty for what is on by default.
     - `summary`: one line: what the file shows, or why the compiler refuses.
     - `evidence`: what was seen, and where.
-    - `at_run_time`: whether it works when the program runs, in one line; empty where nobody looked.
+    - `at_run_time`: whether it works when the program runs: `WORKS` or `GOES_THROUGH`; empty where nobody looked, or
+      nothing could be told.
     """
 
     mitigation: str
@@ -49,6 +54,15 @@ class Cell:
     summary: str = ""
     evidence: tuple[str, ...] = ()
     at_run_time: str = ""
+
+    @property
+    def contradiction(self) -> str:
+        """How the file and what programs do contradict each other; empty where they do not."""
+        if self.at_run_time == GOES_THROUGH and self.state in (State.DEFAULT, State.FLAG):
+            return "the file has it, but nothing stopped the offence when the program ran"
+        if self.at_run_time == WORKS and self.state is State.NO_EFFECT:
+            return "the file lacks it, but the offence was stopped when the program ran"
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         return {

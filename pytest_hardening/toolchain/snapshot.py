@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_hardening.errors import ComparisonError, HardeningError
 from pytest_hardening.toolchain.posture import Posture
-from pytest_hardening.toolchain.probes import Cell, State
+from pytest_hardening.toolchain.probes import GOES_THROUGH, WORKS, Cell, State
 
 __all__ = [
     "Change",
@@ -81,11 +81,15 @@ class Change:
 
 def cell_text(cell: Cell) -> str:
     """A cell in words: `on by default`, `on with -Wl,-z,now`."""
-    return _WORDS[cell.state].format(flags=" ".join(cell.flags))
+    text = _WORDS[cell.state].format(flags=" ".join(cell.flags))
+    return f"{text}, {cell.at_run_time} at run time" if cell.at_run_time else text
 
 
 def cell_change(id: str, was: Cell | None, now: Cell) -> Change | None:  # noqa: A002
     """What became of one mitigation; None where it is as it was."""
+    ran = {was.at_run_time, now.at_run_time} if was is not None else set()
+    if was is not None and ran == {WORKS, GOES_THROUGH}:
+        return Change(id, now.mitigation, Effect.LOST if was.at_run_time == WORKS else Effect.GAINED, was, now)
     if was is not None and (was.state, was.flags) == (now.state, now.flags):
         return None
     if was is None:

@@ -33,7 +33,7 @@ def text_table(postures: Sequence[Posture], width: int, *, reasons: bool = True)
     names = _mitigations(postures)
     first = max(map(len, ["mitigation", *names]))
     for block in _blocks(postures, width - first):
-        sizes = [max(len(posture.id), *map(len, _WORDS.values())) for posture in block]
+        sizes = list(map(_size, block))
         heads = (posture.id.ljust(size) for posture, size in zip(block, sizes, strict=True))
         yield "  ".join(["mitigation".ljust(first), *heads]).rstrip()
         for name in names:
@@ -122,11 +122,16 @@ def _reason_lines(postures: Sequence[Posture], names: Sequence[str]) -> Iterator
             yield f"{name} {_WORDS[state]}{whose}: {summary}"
 
 
+def _size(posture: Posture) -> int:
+    """The width of a toolchain's column."""
+    return max(len(posture.id), *map(len, _WORDS.values()), *map(len, map(_word, posture.cells.values())))
+
+
 def _blocks(postures: Sequence[Posture], room: int) -> Iterator[list[Posture]]:
     block: list[Posture] = []
     used = 0
     for posture in postures:
-        size = max(len(posture.id), *map(len, _WORDS.values())) + 2
+        size = _size(posture) + 2
         if block and used + size > room:
             yield block
             block, used = [], 0

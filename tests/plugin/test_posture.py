@@ -175,3 +175,41 @@ def test_a_compiler_that_stops_working_is_an_error_of_its_items(
     result = run(POSTURE, "--hardening-toolchain", str(script), "-k", "relro")
     result.assert_outcomes(failed=2, deselected=len(PROBES) - 2)
     result.stdout.fnmatch_lines(["gcc-12.*-x86_64 does not compile the probe: error: out of order"])
+
+
+def test_what_works_when_programs_run(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+    asked = (POSTURE, "--hardening-run", "--hardening-toolchain", "gcc-12")
+    result = run(*asked, "--hardening-update-posture")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["full-relro * flag (works)", "build-id * default", "stack-protector * flag (works)"])
+    result = run(*asked)
+    assert result.ret == pytest.ExitCode.OK
+    assert " lost" not in result.stdout.str()
+    # of a run that starts nothing nothing is lost either
+    result = run(POSTURE, "--hardening-toolchain", "gcc-12")
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_a_mitigation_that_files_show_and_that_stops_nothing(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """A compiler whose programs bring a __stack_chk_fail() of their own, which lets everything pass."""
+    (pytester.path / "harmless.c").write_text("void _exit(int); void __stack_chk_fail(void) { _exit(42); }\n")
+    script = pytester.path / "careless-cc"
+    harmless = pytester.path / "harmless.o"
+    script.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -c "*|*" -E "*) exec gcc-12 "$@" ;; esac\n'
+        f'gcc-12 -c -o {harmless} {pytester.path}/harmless.c && exec gcc-12 "$@" {harmless}\n'
+    )
+    script.chmod(0o755)
+    result = run(POSTURE, "--hardening-run", "--hardening-toolchain", str(script), "-k", "stack-protector")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*: stack-protector: the file has it, but nothing stopped the offence when the program ran", "FAILED *"]
+    )
+
+
+def test_running_without_a_posture(run: Callable[..., pytest.RunResult]) -> None:
+    result = run("--hardening-run")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --hardening-run needs --hardening-posture"])

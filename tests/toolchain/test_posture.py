@@ -188,9 +188,10 @@ def test_probes_of_ones_own_and_at_run_time(toolchain_for: Callable[[str], Toolc
     no_stack = FlagProbe("no-relro", "for the test", "relro", (("-Wl,--no-such",), ("-Wl,-z,now",)), {"level": "full"})
     seen: list[tuple[str, str]] = []
 
-    def runs(toolchain: Toolchain, cell: Cell, program: Path) -> str:
-        seen.append((toolchain.id, cell.mitigation))
-        return "runs" if execute((program,), cwd=Path("/")).succeeded else "does not run"
+    def runs(bench: Bench, cell: Cell) -> str:
+        seen.append((bench.toolchain.id, cell.mitigation))
+        program = bench.build(cell.flags).path
+        return "runs" if program and execute((program,), cwd=Path("/")).succeeded else "does not run"
 
     toolchain = toolchain_for(GCC)
     posture = posture_of(toolchain, BuildCache(shared), (no_stack,), at_run_time=runs)
