@@ -9,14 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from .artifacts.build_systems.targets import Targets, find_targets
+from .artifacts.build_systems.linker_map import stack_makers
+from .artifacts.build_systems.targets import Target, Targets, find_targets
 from .artifacts.names import display
 from .artifacts.packages.contents import INSIDE
 from .assertions import require
 from .attribution import attributed
 from .engine import artifact_of, inspect, judge, kind_of
 from .errors import ArtifactError
-from .model import Artifact, ArtifactReport, Kind, Report
+from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
 from .options import Settings, settings_of
 from .policy.acceptance import acceptance_of
 from .policy.given import COMMAND_LINE, DEFAULT
@@ -28,6 +29,7 @@ from .staleness import why_stale
 __all__ = ["GATE", "Gate", "Hardening", "policy_of"]
 
 _KEPT = 32
+_MOST_OBJECTS = 5
 _POLICY = pytest.StashKey[Policy]()
 
 
@@ -157,9 +159,17 @@ class Gate(Hardening):
         recipe = target.artifact.recipe
         if entry.error is None and (error := why_stale(artifact, recipe, target.build, self._base)):
             return replace(entry, error=error, verdicts=())
-        return replace(
-            entry, verdicts=tuple(attributed(one, recipe, target.build, self._base) for one in entry.verdicts)
-        )
+        verdicts = (attributed(one, recipe, target.build, self._base) for one in entry.verdicts)
+        return replace(entry, verdicts=tuple(self._with_objects(one, artifact, target) for one in verdicts))
+
+    def _with_objects(self, verdict: Verdict, artifact: Artifact, target: Target) -> Verdict:
+        """The same, where the stack is executable with the objects that made it so."""
+        recipe = target.artifact.recipe
+        if verdict.check != "nx-stack" or verdict.outcome is not Outcome.FAIL or recipe is None:
+            return verdict
+        found = stack_makers(artifact.path, recipe, target.build.folder)
+        seen = (Evidence("objects", f"{display(str(one), self._base)} asks for it") for one in found[:_MOST_OBJECTS])
+        return replace(verdict, evidence=(*verdict.evidence, *seen))
 
     def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
         """Require of an artifact what is required of another one, wherever it lies."""

@@ -430,3 +430,12 @@ def test_the_cmake_module(user: User, generator: str, tool_for: Callable[[str], 
     )
     assert wrong.returncode != 0
     assert "PYTEST_HARDENING_PYTHON" in wrong.stderr
+
+
+def test_the_object_that_makes_the_stack_executable(user: User, built: Callable[..., Path]) -> None:
+    built("nx-stack")
+    run = user.run("--hardening-build", "build", "--hardening-check", "nx-stack", "--hardening-target", "SHARED")
+    assert run.having("fail") == {"build/libSHARED.so::nx-stack"}
+    objects = "build/CMakeFiles/SHARED.dir/src/break_nx_stack.S.o"
+    told = [line for line in run.result.outlines if line.startswith("  objects: ")]
+    assert told == [f"  objects: {objects} asks for it"]

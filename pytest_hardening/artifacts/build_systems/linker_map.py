@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ...checks.registry import get_check
@@ -19,7 +20,7 @@ from ...model import Outcome
 from ...recipe import Recipe
 from ..archive import is_archive, members, open_member
 
-__all__ = ["LinkedObject", "map_of", "read", "with_executable_stack"]
+__all__ = ["LinkedObject", "map_of", "read", "stack_makers", "with_executable_stack"]
 
 _MOST_BYTES = 1 << 30
 _MOST_LINE = 1 << 14
@@ -105,6 +106,23 @@ def with_executable_stack(objects: Iterable[LinkedObject], folders: Iterable[str
                 yield one
         except ArtifactError:
             continue
+
+
+def stack_makers(path: str, recipe: Recipe, folder: str) -> tuple[LinkedObject, ...]:
+    """The objects that make the stack of a linked file executable, as far as they are still there: those of its target's
+    units, and where its link step wrote a map, all that it names.
+
+    Parameters
+    ----------
+    path: of the linked file.
+    folder: the build folder.
+    """
+    objects = [LinkedObject(unit.object) for unit in recipe.units if unit.object]
+    if written := map_of(path, recipe, folder):
+        with suppress(ArtifactError):  # the units are known all the same
+            objects += read(written)
+    found = with_executable_stack(objects, (folder, os.path.dirname(path)))
+    return tuple({os.path.join(folder, str(one)): one for one in found}.values())
 
 
 def _readers(path: str, one: LinkedObject) -> Iterator[ElfReader]:
