@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pytest_hardening.artifacts.build_systems.cmake import place_query
+
 _FLAGS = ("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS")
 _UNWANTED = re.compile(r"-ffile-prefix-map=\S+")
 
@@ -74,12 +76,8 @@ def replace(path: str, old: str, new: str) -> None:
 
 
 def cmake(source: str, build: str, env: dict[str, str]) -> None:
-    query = os.path.join(build, ".cmake/api/v1/query/client-pytest-hardening")
-    os.makedirs(query, exist_ok=True)
-    requests = [{"kind": kind, "version": 2 if kind == "codemodel" else 1} for kind in ("codemodel", "toolchains")]
-    requests += [{"kind": "cmakeFiles", "version": 1}, {"kind": "cache", "version": 2}]
-    with open(os.path.join(query, "query.json"), "w", encoding="utf-8") as stream:
-        json.dump({"requests": requests}, stream)
+    os.makedirs(build, exist_ok=True)
+    place_query(build)
     env = {**env, "CFLAGS": f"{env['CFLAGS']} {env['CPPFLAGS']}"}  # CMake reads no CPPFLAGS
     run("cmake", "-S", source, "-B", build, "-DCMAKE_POSITION_INDEPENDENT_CODE=ON", env=env)
     run("cmake", "--build", build, "-j2", env=env)

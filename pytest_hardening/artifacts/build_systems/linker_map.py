@@ -109,8 +109,8 @@ def with_executable_stack(objects: Iterable[LinkedObject], folders: Iterable[str
 
 
 def stack_makers(path: str, recipe: Recipe, folder: str) -> tuple[LinkedObject, ...]:
-    """The objects that make the stack of a linked file executable, as far as they are still there: those of its target's
-    units, and where its link step wrote a map, all that it names.
+    """The objects that make the stack of a linked file executable, as far as they are still there: of its target's
+    units, and where its link step wrote a map, of all that it names.
 
     Parameters
     ----------
