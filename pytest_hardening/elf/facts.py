@@ -421,11 +421,13 @@ class Calls:
     found: the first thousands of them.
     incomplete: why not all code could be looked at; empty when it was.
     one_unit: an object whose functions all come from one unit.
+    left_out: functions of other languages or of the compiler's library were left out, and may call what no other does.
     """
 
     found: tuple[LibraryCall, ...]
     incomplete: str = ""
     one_unit: bool = False
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from .languages import LANGUAGES, programs
 from .plan import GROUPS, scenarios
 from .probes import can_mark
 from .results import Judged, Tally, compare
+from .role_programs import SETTINGS, Setting, role_programs, roles_of
 from .store import Store
 from .summary import PROPERTY
 from .toolchains import TOOLCHAINS, Toolchain
@@ -74,6 +75,16 @@ def test_other_languages(language: str, store: Store, request: pytest.FixtureReq
     for program in programs(store, language):
         known = [check for check in check_names() if check in program.truth]
         for verdict in verdicts(program, {check: {} for check in known}, tally):
+            compare(tally, program, program.truth[verdict.check], verdict)
+    report(tally, request)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.title.replace(" ", ""))
+def test_roles(setting: Setting, store: Store, request: pytest.FixtureRequest) -> None:
+    require(setting.toolchain.command[0])
+    tally = Tally()
+    for program in role_programs(store, setting, roles_of(setting)):
+        for verdict in verdicts(program, {check: {} for check in program.truth}, tally):
             compare(tally, program, program.truth[verdict.check], verdict)
     report(tally, request)
 

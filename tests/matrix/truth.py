@@ -51,8 +51,8 @@ _ASAN_FRAMES = "AddressSanitizer aligns frames and makes room in them by code th
 _LARGE_MODEL = "code of the large model, which absolute code here is, calls through registers: no call names its callee"
 _CLANG_FORTIFY = "where clang compiles C++, glibc's headers replace no printf, and nothing else tells level 2 from 1"
 _CLANG_LEAVES = "clang replaces no read() or fgets() with these headers, and without -g no unit vouches for a function"
-_NOT_FOLLOWED = "arguments of plain calls are followed on x86-64 alone, and without -g no unit vouches for a function"
-_MUSL_RELRO = "musl does not apply RELRO in a static program, and the file does not name its C library"
+_NOT_FOLLOWED = "arguments on i386 lie on the stack, where only constants are followed; no unit vouches without -g"
+_MUSL_RELRO = "musl does not apply RELRO in a static program without PIE (seen in /proc/self/maps); no note names musl"
 _CONSTANT_SIZES = "on i386 only computed sizes tell level 3: a unit without such a size may be of level 2 or 3"
 _ASSERTIONS = "a unit without assertions looks like one that uses no container"
 _LTO_HIDES = "among the C library's functions one of a unit without debug information may be hidden"
@@ -63,9 +63,9 @@ _NO_SHADOW_STACK = "the code has landing pads, and a shadow stack leaves no trac
 _NO_SYMBOLS = "stripped: which functions other code may call through pointers, and so need a landing pad, is not told"
 _FAR_ASSEMBLY = "a section of assembly stands away from the program's code, among the C library's functions"
 _LTO_MERGES = "LLVM's link-time optimisation settles for one value of the flag for all units"
-_ERRATUM = "GNU ld leaves a page for its stubs around Cortex-A53's erratum 843419, of which no table tells"
 _LIBRARY_OR_PLUGIN = "libSHARED.so is linked without SONAME: as a plug-in would be"
 _WARNINGS = "warnings leave no trace in a file, and no compile command is known"
+_NOT_LOOKED_FOR = "whether functions clear registers before they return is not looked for, and no flags are recorded"
 _UNRECORDED = "leaves no trace in code, and the compiler recorded no flags"
 
 
@@ -133,12 +133,10 @@ def _relro(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
     outside = artifact.toolchain.machine == "riscv64" and link.linker == "bfd"
     # with -N all data is in one segment with the code, and lld and GNU ld make no PT_GNU_RELRO
     if link.static and artifact.toolchain.libc == "musl" and link.relro and not link.omagic:
-        return Expectation("cannot-be-told", (), frozenset({Outcome.PASS, Outcome.FAIL}), _MUSL_RELRO)
+        return Expectation("cannot-be-told", (), _BAD, _MUSL_RELRO)
     if parameters.get("level") == "partial":
         return _OK if link.relro and not link.omagic else Expectation("violation")
     full = link.relro and link.now and not link.omagic and not outside
-    if full and link.static and artifact.toolchain.libc == "musl":
-        return Expectation("cannot-be-told", (), _BAD, _MUSL_RELRO)
     return _OK if full else Expectation("violation")
 
 
@@ -185,8 +183,6 @@ def _not_all_code(artifact: Artifact) -> Expectation | None:
         return None
     if artifact.link.linker == "tcc":
         return Expectation("cannot-be-told", (), _GOOD | _BAD, _TCC_CODE)
-    if artifact.toolchain.machine == "aarch64" and artifact.link.linker == "bfd" and artifact.link.shared:
-        return Expectation("cannot-be-told", (), _GOOD | _BAD, _ERRATUM)
     return None
 
 
@@ -220,20 +216,15 @@ def _fortify(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:
     by_clang = any(unit.compiler.family == "clang" for unit in artifact.units if unit.truth is not None)
     if answer.answer == "ok" and by_clang and artifact.is_linked and not artifact.debug:
         return _doubt(_CLANG_LEAVES, answer)
-    # a limit of ours, not of the file
-    if answer.answer == "ok" and artifact.toolchain.machine != "x86-64" and artifact.is_linked and not artifact.debug:
+    if answer.answer == "ok" and artifact.toolchain.machine == "x86" and artifact.is_linked and not artifact.debug:
         return _doubt(_NOT_FOLLOWED, answer)
-    if (
-        answer.answer == "violation"
-        and artifact.toolchain.machine == "x86-64"
-        and _calls_through_registers(answer.culprits)
-    ):
+    # calls that cannot be seen prove no violation, and where the linker tells of them, not that there is none either
+    far = {unit.file for unit in artifact.units if unit.truth is not None and unit.truth.position == "absolute"}
+    machine, told = artifact.toolchain.machine, artifact.toolchain.linker == "gold" and artifact.is_linked
+    hidden = machine == "arm" or (machine == "x86-64" and (answer.answer == "violation" or told))
+    if hidden and far and {unit.file for unit in answer.culprits} <= far:
         return _doubt(_LARGE_MODEL, answer)
     return answer
-
-
-def _calls_through_registers(units: tuple[BuiltUnit, ...]) -> bool:
-    return all(unit.truth is not None and unit.truth.position == "absolute" for unit in units)
 
 
 def _control_flow(artifact: Artifact, marks: bool) -> Expectation:
@@ -273,7 +264,8 @@ def _stack_clash(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectati
         if artifact.compiled:
             return _units(artifact, lambda unit: True)
         return Expectation("cannot-be-told", (), _GOOD, "probes are not visible; an assembly unit alone needs none")
-    if answer.answer == "violation" and any(" -Os " in command for command in artifact.commands):
+    by_gcc = all(unit.compiler.family == "gcc" and " -Os " in unit.command for unit in answer.culprits)
+    if answer.answer == "violation" and by_gcc and artifact.toolchain.is_x86:
         return _doubt(_BY_VALUE, answer)
     if any("address" in unit.truth.sanitizers for unit in artifact.units if unit.truth is not None):
         return _doubt(_ASAN_FRAMES, answer)
@@ -333,7 +325,9 @@ def _zero_registers(artifact: Artifact, parameters: Mapping[str, Any]) -> Expect
     if artifact.toolchain.lto and artifact.toolchain.family == "gcc":
         # not one of the options that GCC keeps per function in bytecode (common.opt: no "Optimization")
         return Expectation("cannot-be-told", (), _BAD, "the link step decides, and its flags are not on record")
-    return _recorded(artifact, lambda unit: not unit.zero_registers)
+    answer = _recorded(artifact, lambda unit: not unit.zero_registers)
+    # zeros in front of a return are a trace; not to look for them is a limit of ours
+    return replace(answer, reason=_NOT_LOOKED_FOR) if answer.reason == _UNRECORDED else answer
 
 
 def _recorded_flags(artifact: Artifact, parameters: Mapping[str, Any]) -> Expectation:

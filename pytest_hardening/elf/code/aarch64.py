@@ -20,11 +20,12 @@ from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
+from .step_calls import StepCalls
 
 __all__ = ["decoder"]
 
 _SP = 31  # also the number of the zero register; the decoder tells them apart
-_CONVENTION = Convention(_SP, tuple(range(8)), 0, frozenset((*range(19, 30), _SP)))
+_CONVENTION = Convention(_SP, tuple(range(8)), 0, frozenset((*range(19, 30), _SP)), result_place=8)
 _GUARD_BYTES = 1 << 16  # GCC's stack-clash-protection-guard-size on aarch64
 _CLANG_BYTES = 1 << 12  # clang's stack-probe-size
 _STORES_TOP = 0xF90003FF  # str xzr, [sp]
@@ -36,6 +37,9 @@ def decoder(machine: Machine) -> Decoder:
 
 
 class _Aarch64:
+    def __init__(self) -> None:
+        self._calls = StepCalls(_CONVENTION)
+
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         words = _words(body)
         probed, unprobed = _probes(words)
@@ -69,7 +73,7 @@ class _Aarch64:
                     name = body.symbols.get(at) or name_of(target)
                     if name and wanted(name):
                         found.append(name)
-        yield from frames.named_calls(_CONVENTION, _steps(body, words, name_of), found, wanted)
+        yield from self._calls.of(body, _steps(body, words, name_of), found, wanted)
 
 
 def _words(body: Body) -> tuple[int, ...]:
@@ -220,7 +224,7 @@ def _immediate(at: int, w: int, constants: dict[int, int]) -> Iterator[Step]:
         operation = w >> 29 & 3
         if operation == 3 and target == 31:
             return
-        if operation == 0:
+        if operation == 0 or (operation == 1 and source != 31):  # orr adds to what is aligned
             yield ROUND, at, target, source
         else:
             yield MIX, at, target, () if source == 31 else (source,)

@@ -22,12 +22,14 @@ class Body(NamedTuple):
     data: its bytes.
     symbols: object files: the symbol that each relocation names, by the address of the field it changes.
     texts: the constant texts that it may refer to.
+    entered: callers enter it at its first byte; not so code that was split off a function.
     """
 
     address: int
     data: bytes
     symbols: Mapping[int, str]
     texts: Texts = NO_TEXTS
+    entered: bool = True
 
 
 class FrameUse(NamedTuple):

@@ -25,6 +25,7 @@ from .arm_a32 import a32_steps
 from .arm_code import SP, Code
 from .arm_thumb import thumb_steps
 from .frames import CALL, CONST, COPY, STORE, SUB, Convention, Step
+from .step_calls import StepCalls
 
 __all__ = ["decoder"]
 
@@ -39,6 +40,9 @@ def decoder(machine: Machine) -> Decoder:
 
 
 class _Arm:
+    def __init__(self) -> None:
+        self._calls = StepCalls(_CONVENTION)
+
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         steps = list(_steps(body, name_of))
         probed, unprobed = _probes(steps)
@@ -60,7 +64,7 @@ class _Arm:
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]
-        yield from frames.named_calls(_CONVENTION, steps, found, wanted)
+        yield from self._calls.of(body, steps, found, wanted)
 
 
 def _probes(steps: list[Step]) -> tuple[bool, int]:

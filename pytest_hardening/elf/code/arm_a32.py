@@ -22,7 +22,7 @@ from .arm_code import (
     with_number,
     with_register,
 )
-from .frames import ADD, CALL, CONST, END, FORGET, MIX, Step
+from .frames import ADD, CALL, CONST, END, FORGET, JUMP, MIX, Step
 
 __all__ = ["a32_steps"]
 
@@ -32,6 +32,8 @@ def a32_steps(code: Code) -> Iterator[Step]:
     at = code.start
     for w in struct.unpack(f"<{count}I", code.data[: 4 * count]):
         if at not in code.literals:
+            if w >> 28 < 14:
+                yield JUMP, at, at + 4, True  # or it does nothing
             yield from _a32_word(code, at, w)
         at += 4
 

@@ -42,10 +42,14 @@ def thumb_steps(code: Code) -> Iterator[Step]:
             if half & 0xFF00 == 0xBF00 and half & 15:
                 conditional = 4 - ((half & -half).bit_length() - 1)
             else:
+                if not always:
+                    yield JUMP, at, at + 2, True  # or it does nothing
                 yield from _thumb_16(code, at, half, always)
             position += 2
         elif position + 4 <= size:
             second = data[position + 2] | data[position + 3] << 8
+            if not always:
+                yield JUMP, at, at + 4, True
             yield from _thumb_32(code, at, half, second, always)
             position += 4
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Collection, Iterator
 
 from .. import layout as elf
 from ..facts import ElfFacts
@@ -20,6 +21,8 @@ _START_FILES = {
 }  # fmt: skip
 _OTHER_START_FILES = 272
 _PIECE = 1 << 18
+_NOP = 0xD503201F
+_LARGEST_STUBS = 1 << 14
 _LONGEST_PADDING = 63  # between functions: some begin at a line of the cache
 _STUB = 40  # Power: the linker's call stubs stand among the functions, with what saves and restores registers
 _NO_CODE = re.compile(r"\.(plt|iplt|init$|fini$|glink)")  # made by linkers and start files
@@ -42,18 +45,18 @@ _FILLS = {
 }
 
 
-def uncovered_code(image: Image, facts: ElfFacts, functions: FunctionList, stubs: int) -> int:
+def uncovered_code(image: Image, facts: ElfFacts, functions: FunctionList, stubs: Collection[int]) -> int:
     """Bytes of code outside of all known functions; 0 where that is no more than start files and padding.
 
     Parameters
     ----------
     image, facts: a linked file.
     functions: those that are known.
-    stubs: how many of the linker's call stubs are known.
+    stubs: the addresses of the linker's call stubs.
     """
     power = facts.machine.number == EM_PPC64
     fill = re.compile(rb"(?:" + _FILLS.get(facts.machine.number, rb".") + rb")*", re.DOTALL)
-    allowed = _START_FILES.get(facts.machine.name, _OTHER_START_FILES) + (_STUB * stubs if power else 0)
+    allowed = _START_FILES.get(facts.machine.name, _OTHER_START_FILES) + (_STUB * len(stubs) if power else 0)
     if not any(section.executable and section.size for section in facts.sections):
         allowed += sum(size for _, size in _code_sizes(image)) // 4  # read-only data and stubs may lie beside the code
     total = others = 0
@@ -61,10 +64,28 @@ def uncovered_code(image: Image, facts: ElfFacts, functions: FunctionList, stubs
         is_text = any(s.name == ".text" and s.addr == start for s in facts.sections) or not facts.sections
         code = _Bytes(image, start, end)
         for at, size in _gaps(functions, start, end, thumb=facts.machine.number == EM_ARM):
+            if facts.machine.number == EM_AARCH64 and size <= _LARGEST_STUBS and _is_stubs(code.of(at, size)):
+                continue
             if size > _LONGEST_PADDING or not fill.fullmatch(code.of(at, size)):
                 total += size
-                others += 0 if is_text else size  # start files are in .text
+                inside = sum(at <= stub < at + size for stub in stubs) if power and not is_text else 0
+                others += 0 if is_text or size <= _STUB * inside else size  # start files are in .text
     return total if total > allowed or others else 0
+
+
+def _is_stubs(data: bytes) -> bool:
+    """Whether it is what GNU ld puts between functions of aarch64 for the erratum 843419 of Cortex-A53: a branch over
+    all of it, stubs of the instruction that was moved there and a branch back, and zeros (bfd/elfnn-aarch64.c,
+    _bfd_aarch64_resize_stubs).
+    """
+    words = struct.unpack(f"<{len(data) // 4}I", data[: len(data) & ~3])
+    start = next((place for place, word in enumerate(words) if word != _NOP), 2)
+    if start >= 2 or words[start] != 0x14000000 | len(words) - start:
+        return False
+    rest = words[start + 1 :]
+    while rest and rest[0] == _NOP:
+        rest = rest[1:]
+    return all(not any(pair) or pair[-1] >> 26 == 5 for pair in (rest[at : at + 2] for at in range(0, len(rest), 2)))
 
 
 class _Bytes:

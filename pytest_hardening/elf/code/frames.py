@@ -28,13 +28,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from .architecture import FrameUse
-from .chk_arguments import SIZE_ARGUMENT
-from .plain_calls import FLAG_ARGUMENT
 from .pointer_arguments import BLOCKS, OBJECTS, TEXTS, base_name
 
 __all__ = [
@@ -59,7 +58,6 @@ __all__ = [
     "clears_canary",
     "frame_use",
     "grows_by_register",
-    "named_calls",
     "returns",
 ]
 
@@ -126,7 +124,9 @@ class Convention(NamedTuple):
     ----------
     stack: the stack pointer. arguments: those for arguments, in order. result: the one for the first result.
     preserved: those that a call leaves alone, the stack pointer among them. red_zone: bytes below the stack pointer
-    that functions without calls may use.
+    that functions without calls may use. result_place: the one for the address of a large result, where that is no
+    argument; -1 elsewhere. frame_ends_at_pointer: the frame pointer holds the address behind the frame, so that code
+    adds indices to that. own_address: the one that holds the function's own address when it is entered; -1 elsewhere.
     """
 
     stack: int
@@ -134,6 +134,9 @@ class Convention(NamedTuple):
     result: int
     preserved: frozenset[int]
     red_zone: int = 0
+    result_place: int = -1
+    frame_ends_at_pointer: bool = False
+    own_address: int = -1
 
 
 _Registers = dict[int, Value]
@@ -149,7 +152,7 @@ class Tracker:
     taken: an address of the own frame was stored. indexed: where in it (None if unknown) an index was used.
     named: whether it calls a function by a name that is known. returns: it has an end that is no jump. dynamic: it
     moved the stack pointer by a computed size. walks: it used an address that a loop moves over the own frame, or an
-    index into it.
+    index into it. at: the address of the call it is at.
     """
 
     def __init__(self, convention: Convention) -> None:
@@ -160,8 +163,10 @@ class Tracker:
         self.indexed: list[int] = []
         self.taken = False
         self.named = self.returns = self.dynamic = self.walks = False
+        self.at = 0
         self._slots: dict[int, Value] = {}
         self._waiting: dict[int, tuple[_Registers, dict[int, Value]]] = {}
+        self._targets: list[int] = []  # the keys of it, the lowest in front
         self._body: tuple[_Registers, dict[int, Value]] = ({convention.stack: Value(FRAME, 0)}, {})
 
     def calls(self, steps: Iterable[Step], loops: Mapping[int, Iterable[int]] | None = None) -> Iterator[str]:
@@ -172,7 +177,9 @@ class Tracker:
         alive = after_call = True
         for step in steps:
             kind, at = step[0], step[1]
-            waiting = self._waiting.pop(at, None) if self._waiting else None
+            waiting = None
+            while self._targets and self._targets[0] <= at:  # what a jump leads to may be no step
+                waiting = self._waiting.pop(heappop(self._targets))
             if not alive:
                 registers, slots = waiting or self._body
                 self.registers, self._slots = dict(registers), dict(slots)
@@ -193,6 +200,7 @@ class Tracker:
                     self.registers.pop(register, None)
             elif kind == CALL:
                 self.named = self.named or bool(step[2])
+                self.at = at
                 yield step[2]
                 self._keep_preserved()
                 self.registers[self.convention.result] = _COMPUTED
@@ -200,6 +208,7 @@ class Tracker:
             elif kind == JUMP:
                 if step[2] > at and step[2] not in self._waiting and len(self._waiting) < _MOST_WAITING:
                     self._waiting[step[2]] = (dict(self.registers), dict(self._slots))
+                    heappush(self._targets, step[2])
                 if not step[3]:
                     if self.depth < 0:
                         self._keep_preserved()
@@ -298,7 +307,7 @@ class Tracker:
         if index is not None and index.kind == NUMBER and index.number is not None and address.number is not None:
             number = _signed(address.number + sign * (index.number << shift))
             return Value(address.kind, number, address.loose or index.loose)
-        near = self._near(address.number)
+        near = self._near(address.number) or (self.convention.frame_ends_at_pointer and address.number == 0)
         if index is not None and index.kind >= COMPUTED and sign > 0:
             return Value(INDEXED, address.number, address.loose or near)
         counted = index is None or index.kind >= COMPUTED or (index.kind == NUMBER and index.loose)
@@ -310,10 +319,8 @@ class Tracker:
         if a.kind <= LOOSE:
             # an address minus something computed may be a length; the stack pointer stays an address
             if target == self.convention.stack and (b is None or b.kind != NUMBER or b.number is None):
-                if b is None or b.kind < COMPUTED:
-                    return None
                 self.dynamic = True
-                return _DYNAMIC
+                return None if b is None or b.kind < COMPUTED else _DYNAMIC
             return self._place(a, b, shift, -1)
         if b is None:
             return None
@@ -395,10 +402,13 @@ def frame_use(convention: Convention, steps: Iterable[Step]) -> FrameUse:
     listing = list(islice(steps, _MOST_STEPS + 1))
     if len(listing) > _MOST_STEPS:
         return FrameUse(False, "", doubtful=True)
+    placed = _calls_with_place(listing, convention.result_place)
     tracker = Tracker(convention)
     doubtful = False
     candidates: list[tuple[int | None, str, bool]] = []
     for name in tracker.calls(listing, _changed_by_loops(listing, convention.stack)):
+        if tracker.at in placed and tracker.own(tracker.registers.get(convention.result_place)):
+            doubtful = True
         texts, objects = _pointers(tracker, base_name(name)) if name else ((), ())
         for position, register in enumerate(convention.arguments):
             value = tracker.registers.get(register)
@@ -414,9 +424,34 @@ def frame_use(convention: Convention, steps: Iterable[Step]) -> FrameUse:
     return FrameUse(False, array, doubtful)
 
 
+def _calls_with_place(steps: Sequence[Step], register: int) -> frozenset[int]:
+    """The addresses of calls in front of which an address was made in a register that nothing has used since."""
+    found = set()
+    fresh = False
+    for step in steps if register >= 0 else ():
+        kind = step[0]
+        if kind in (COPY, ADD) and step[2] == register:
+            fresh = step[3] != register
+        elif kind == CALL:
+            if fresh:
+                found.add(step[1])
+            fresh = False
+        elif fresh and kind in (LOAD, STORE):
+            fresh = register not in step[2] and register not in (step[3], step[5])
+        elif fresh and kind == FORGET:
+            fresh = register not in step[2]
+        elif fresh and kind < LOAD:
+            sources = step[3] if kind == MIX else () if kind == CONST else step[3 : 5 if kind in (ADD, SUB) else 4]
+            fresh = step[2] != register and register not in sources
+    return frozenset(found)
+
+
 def _changed_by_loops(steps: Sequence[Step], stack: int) -> dict[int, Iterable[int]]:
-    """The registers that change between a jump backwards and where it leads to, by that address."""
-    ends = {step[2]: step[1] for step in steps if step[0] == JUMP and step[2] <= step[1]}
+    """The registers that change between a jump backwards and where it leads to, by the address of the first step there
+    (a comparison is none).
+    """
+    places = [step[1] for step in steps]
+    ends = {places[bisect_left(places, step[2])]: step[1] for step in steps if step[0] == JUMP and step[2] <= step[1]}
     if not ends:
         return {}
     changes = [(step[1], step[2]) for step in steps if (step[0] < LOAD and step[0] != CONST) and step[2] != stack]
@@ -555,34 +590,3 @@ def argument_kind(tracker: Tracker, position: int) -> str:
     if value is None:
         return ""
     return "constant" if value.kind == NUMBER else "computed"
-
-
-def named_calls(
-    convention: Convention, steps: Iterable[Step], found: Sequence[str], wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, str]]:
-    """What `Decoder.calls` yields.
-
-    Parameters
-    ----------
-    steps: of the function; followed only where a call's arguments matter.
-    found: the names of the wanted callees.
-    """
-    if not any(name in SIZE_ARGUMENT or name in FLAG_ARGUMENT for name in found):
-        yield from ((name, "") for name in found)
-        return
-    tracker = Tracker(convention)
-    for name in tracker.calls(steps):
-        if name and wanted(name):
-            position = SIZE_ARGUMENT.get(name)
-            size = "" if position is None else argument_kind(tracker, position)
-            yield name, _level(tracker, FLAG_ARGUMENT.get(name)) or size
-
-
-def _level(tracker: Tracker, position: int | None) -> str:
-    """ "level 1", "level 2" or "level 3" where the flag of a fortified call at an argument's position says so."""
-    registers = tracker.convention.arguments
-    if position is None or position >= len(registers):
-        return ""
-    value = tracker.registers.get(registers[position])
-    known = value is not None and value.kind == NUMBER and value.number in (0, 1, 2)
-    return f"level {value.number + 1}" if known and value is not None and value.number is not None else ""

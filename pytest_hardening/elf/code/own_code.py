@@ -26,7 +26,9 @@ __all__ = [
     "is_hidden_runtime",
     "is_runtime",
     "is_runtime_file",
+    "is_start_file",
     "own_functions",
+    "whole_name",
 ]
 
 # Start files: glibc csu/ and sysdeps/*/{start,crti,crtn}.S, libgcc/crtstuff.c, musl crt/. libc_nonshared.a: glibc
@@ -36,22 +38,28 @@ _START = frozenset(
     """
     _start _start_c __start _init _fini deregister_tm_clones register_tm_clones __do_global_dtors_aux frame_dummy
     call_weak_fn set_fast_math abi_tag __libc_csu_init __libc_csu_fini _dl_relocate_static_pie __libc_csu_irel
-    __gmon_start__ __do_global_ctors_aux __wrap_main load_gp _dl_start_profile __libc_start_main_impl
+    __gmon_start__ __do_global_ctors_aux load_gp _dl_start_profile __libc_start_main_impl
     atexit at_quick_exit __pthread_atfork pthread_atfork init_have_lse_atomics __stack_chk_fail_local __stack_chk_fail
     """.split()
 )
 # what a program may call its own functions, too: hidden ones of libc_nonshared.a
 _HIDDEN = frozenset("stat stat64 fstat fstat64 lstat lstat64 fstatat fstatat64 mknod mknodat".split())
-# libgcc: its manual "Routines for integer/soft float arithmetic" (modes si di ti sf df xf tf ...), unwinder, cpuinfo;
-# _savegpr0_14 and so on of Power, _riscv_save_*; the linker's own thunks and veneers
+# what compilers and linkers make of their own accord, libgcc's unwinder, split stacks and profiles, which others may
+# call; _savegpr0_14 and so on of Power, __riscv_save_*, the linker's own thunks and veneers
 _RUNTIME = re.compile(
-    r"__x86\.get_pc_thunk\.|__(u?div|u?mod|udivmod|divmod|mul|add|sub|ash[lr]|lshr|neg|u?cmp|pop?count|parity|c[lt]z|"
-    r"ffs|bswap|fix(uns)?|float(un)?|extend|trunc|pow[ui]|mulv|addv|subv|negv|absv|eq|ne|lt|le|gt|ge|unord)[a-z]{0,4}"
-    r"[sdtxhqo][icfd][a-z]{0,2}\d?(_ppc|_hw|_sw|_resolve|_ifunc|_aux)?$|__aeabi_|__gnu_(un|thumb|h2f|f2h|d2h|ldiv|uldiv|f16)|"
-    r"_Unwind_|__(de)?register_frame|__frame_state_for|__cpu_(indicator_init|model)|__gcc_personality|"
-    r"__morestack|__generic_morestack|__splitstack|__emutls_|__clear_cache|__enable_execute_stack|__gcov_|__llvm_|"
-    r"__(aarch64|arm)_\w+|_(save|rest)(gpr|fpr|vr)[01]?_\d|__riscv_(save|restore)_|__udivti3|__umodti3|"
-    r"__[\w.]*(_veneer|_from_thumb|_from_arm)$|\d{8}\.plt_call\.|__bswap[sd]i2|__[A-Za-z0-9]+Thunk_|__ThumbV\w+$"
+    r"__x86\.get_pc_thunk\.|_Unwind_|__(de)?register_frame|__frame_state_for|__gcc_personality|__morestack|"
+    r"__generic_morestack|__splitstack|__gcov_|__llvm_|__aeabi_unwind_cpp_pr|_(save|rest)(gpr|fpr|vr)[01]?_\d|"
+    r"__riscv_(save|restore)_|__[\w.]*(_veneer|_from_thumb|_from_arm)$|\d{8}\.plt_call\.|__[A-Za-z0-9]+Thunk_|"
+    r"__ThumbV\w+$"
+)
+# libgcc: its manual "Routines for integer/soft float arithmetic", with modes behind the operation; Arm's "Run-time
+# ABI"; out-of-line atomics and so on. All are hidden, and so local in a linked file
+_HELPERS = re.compile(
+    r"__(u?div|u?mod|u?divmod|mul|add|sub|ash[lr]|lshr|neg|u?cmp|popcount|parity|c[lt]z|clrsb|ffs|bswap|fix(uns)?|"
+    r"float(uns?)?|extend|trunc|powi|mulv|addv|subv|negv|absv|abs|eq|ne|lt|le|gt|ge|unord|copysign)"
+    r"([qhsdt]i|[hbsdxtk][fc]|[sdt]d){1,2}[234]?(_ppc|_hw|_sw|_resolve|_ifunc|_aux)?$|__udiv_w_sdiv$|__aeabi_|"
+    r"__gnu_(thumb|h2f|f2h|d2h|ldiv|uldiv|f16|unwind)|__cpu_(indicator_init|model)|__emutls_|__clear_cache$|"
+    r"__enable_execute_stack$|__aarch64_(cas|swp|ld(add|clr|eor|set)|sync_cache)|__arm_set_fast_math|__sync_\w+_\d$"
 )
 # libgcc's unwinder: local functions beside the one that gives it away (unwind-dw2.c, unwind-dw2-fde.c, unwind-pe.h)
 _UNWINDER = "_Unwind_RaiseException"
@@ -93,15 +101,23 @@ _COLD = re.compile(r"\.cold(\.\d+)?$")
 
 
 def is_runtime(name: str) -> bool:
-    """Whether a name is that of a start file's or the compiler's library's function, or of split-off cold code: that is
-    no function, its frame was made by the one it was split from.
-    """
-    return name in _START or _RUNTIME.match(name) is not None or is_cold(name)
+    """Whether a name is that of a start file's function, or of one that the compiler's library lets others call."""
+    return is_start_file(name) or _RUNTIME.match(name) is not None
+
+
+def is_start_file(name: str) -> bool:
+    """Whether a name is that of a start file's function, or of one of the linker's, which call nothing of interest."""
+    return name in _START or name.startswith("__x86.get_pc_thunk.")
 
 
 def is_cold(name: str) -> bool:
-    """Whether a name is that of code split off a function."""
+    """Whether a name is that of code split off a function: its frame was made by the one it was split from."""
     return _COLD.search(name) is not None
+
+
+def whole_name(name: str) -> str:
+    """The name of the function that code was split off, or the name itself."""
+    return _COLD.sub("", name)
 
 
 def is_runtime_file(name: str) -> bool:
@@ -110,13 +126,16 @@ def is_runtime_file(name: str) -> bool:
 
 
 def is_hidden_runtime(functions: FunctionList, index: int) -> bool:
-    """Whether a function of a linked file with a name that is not reserved is the compiler's or the C library's all the
-    same: these are local there, and the unwinder's stand beside a function that only it has.
+    """Whether a function of a linked file that is not static comes from the compiler's or the C library, going by a
+    name that the user's may have, too: the libraries' are local in such a file, and the unwinder's stand beside a
+    function that only it has.
     """
+    if not functions.is_local(index):
+        return False
     name = functions.name(index)
-    if name in _HIDDEN:
-        return functions.is_local(index)
-    return _OF_UNWINDER.match(name) is not None and functions.is_local(index) and functions.index_of(_UNWINDER) >= 0
+    if name in _HIDDEN or _HELPERS.match(name):
+        return True
+    return _OF_UNWINDER.match(name) is not None and functions.index_of(_UNWINDER) >= 0
 
 
 class Own(NamedTuple):
@@ -191,7 +210,11 @@ def _elsewhere(facts: ElfFacts, functions: FunctionList, first: int) -> set[int]
     found = {index for index in range(first) if _section_of(functions, index, code) is None}
     found |= {index for index in range(len(functions)) if others and _section_of(functions, index, others) is not None}
     names = {index: functions.name(index) for index in found}
-    return {i for i, name in names.items() if not is_runtime(name) and not (i < first and _is_library(name))}
+    return {
+        index
+        for index, name in names.items()
+        if not (is_runtime(name) or is_cold(name) or _HELPERS.match(name) or (index < first and _is_library(name)))
+    }
 
 
 def _section_of(functions: FunctionList, index: int, sections: list[Section]) -> Section | None:

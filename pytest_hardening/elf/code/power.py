@@ -20,11 +20,13 @@ from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
+from .step_calls import StepCalls
 
 __all__ = ["decoder"]
 
 _SP, _TOC = 1, 2
-_CONVENTION = Convention(_SP, tuple(range(3, 11)), 3, frozenset((_SP, _TOC, *range(13, 32))), 288)
+_CONVENTION = Convention(_SP, tuple(range(3, 11)), 3, frozenset((_SP, _TOC, *range(13, 32))), 288, own_address=12)
+_RESTORES_TOC = 0xE8410018  # ld r2, 24(r1)
 _PROBE_BYTES = 4096  # both compilers' interval between two stores to the stack
 
 # operations of primary opcode 31, by extended opcode: bytes, whether the base register is updated
@@ -48,6 +50,7 @@ def decoder(machine: Machine) -> Decoder:
 class _Power:
     def __init__(self, order: str) -> None:
         self._order = order
+        self._calls = StepCalls(_CONVENTION)
 
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         words = self._words(body)
@@ -77,10 +80,10 @@ class _Power:
                 at = body.address + 4 * index
                 target = _target(at, w)
                 if w & 1 or at in body.symbols or not body.address <= target < end:
-                    name = body.symbols.get(at) or name_of(target)
+                    name = body.symbols.get(at) or _name_at(target, name_of)
                     if name and wanted(name):
                         found.append(name)
-        yield from frames.named_calls(_CONVENTION, _steps(body, words, name_of), found, wanted)
+        yield from self._calls.of(body, _steps(body, words, name_of), found, wanted)
 
     def _words(self, body: Body) -> tuple[int, ...]:
         count = len(body.data) // 4
@@ -106,6 +109,13 @@ def _makes_address(w: int) -> bool:
     return w >> 1 & 0x3FF in _INDEXED and (w >> 16 & 31 in (1, 31) or w >> 11 & 31 in (1, 31))
 
 
+def _name_at(target: int, name_of: NameOf) -> str:
+    """The name of what a branch leads to: a function's own file enters it behind the code that makes its TOC pointer
+    (ELFv2 ABI, "Function Prologue"; that code has 8 bytes).
+    """
+    return name_of(target) or name_of(target - 8)
+
+
 def _target(at: int, w: int) -> int:
     offset = _signed(w & 0x3FFFFFC, 26)
     return offset if w & 2 else at + offset
@@ -122,14 +132,42 @@ def _has_canary(body: Body, words: tuple[int, ...], name_of: NameOf) -> bool:
     return False
 
 
+def _prefixed(prefix: int, suffix: int) -> int:
+    """The number in an instruction of two words (Power ISA 3.1, "Prefixed Instructions"): 34 bits of both."""
+    return _signed((prefix & 0x3FFFF) << 16 | suffix & 0xFFFF, 34)
+
+
+def _prefixed_step(at: int, prefix: int, suffix: int) -> Step | None:
+    """What an instruction of two words does: paddi, loads and stores with long offsets, perhaps from its own place."""
+    top, target, a = suffix >> 26, suffix >> 21 & 31, suffix >> 16 & 31
+    number, relative = _prefixed(prefix, suffix), prefix >> 20 & 1
+    if prefix >> 24 & 3 == 2 and top == 14:  # paddi
+        if a:
+            return COPY, at, target, a, number
+        return CONST, at, target, at + number if relative else number
+    stores = top in ((36, 38, 44, 52, 54) if prefix >> 24 & 3 == 2 else (46, 47, 54, 55, 60, 61))
+    if stores and not relative:
+        general = top in (36, 38, 44, 61) and not (prefix >> 24 & 3 == 0 and top != 61)
+        return STORE, at, (target if general else None,), a, number, None, 8
+    return None if stores else (FORGET, at, (target,))
+
+
 def _probes(words: tuple[int, ...]) -> tuple[bool, int]:
     """Whether the stack is probed while it is allocated, and the largest single allocation that skips a page."""
     probed, unprobed = False, 0
     constants: dict[int, int] = {}
     copied = False  # r0 holds the back chain, for all steps of the prologue; alloca() takes other registers
+    prefix = 0
     for index, w in enumerate(words):
         top = w >> 26
-        if top == 62:
+        if prefix:
+            constants.pop(w >> 21 & 31, None)
+            if top == 14 and not w >> 16 & 31 and not prefix >> 20 & 1:  # pli
+                constants[w >> 21 & 31] = _prefixed(prefix, w)
+            prefix = 0
+        elif top == 1:
+            prefix = w
+        elif top == 62:
             if w & 0x1F0003 == 0x10001 and w & 0x8000:  # stdu rX, -n(r1)
                 size, source = -_signed(w & 0xFFFC, 16), w >> 21 & 31
                 probed = probed or (source == 0 and copied) or (size == _PROBE_BYTES and _loops(words, index))
@@ -160,10 +198,18 @@ def _loops(words: tuple[int, ...], index: int) -> bool:
 def _steps(body: Body, words: tuple[int, ...], name_of: NameOf) -> Iterator[Step]:
     at = body.address
     end = at + len(body.data)
+    prefix = 0
     for w in words:
         top = w >> 26
         target, a = w >> 21 & 31, w >> 16 & 31
-        if top in (14, 15):  # addi, addis
+        if prefix:
+            step = _prefixed_step(at - 4, prefix, w)
+            if step is not None:
+                yield step
+            prefix = 0
+        elif top == 1:
+            prefix = w
+        elif top in (14, 15):  # addi, addis
             number = _signed(w, 16) << (16 if top == 15 else 0)
             if a:
                 yield COPY, at, target, a, number
@@ -171,12 +217,14 @@ def _steps(body: Body, words: tuple[int, ...], name_of: NameOf) -> Iterator[Step
                 yield CONST, at, target, number
         elif top == 31:
             yield from _extended(at, w)
+        elif w == _RESTORES_TOC:
+            pass  # what it was in front of the call
         elif top in (58, 62) or 32 <= top <= 55:
             yield from _memory(at, w, top)
         elif top in (16, 18, 19):
             yield from _branch(body, at, w, end, name_of)
         elif top == 24:  # ori fills the lower half of what lis made
-            if w != 0x60000000:
+            if w & 0xFFFF or target != a:  # else it does nothing, as padding
                 yield COPY, at, a, target, w & 0xFFFF
         elif top == 30 and w >> 2 & 7 == 1:  # rldicr, clrrdi
             yield ROUND, at, a, target
@@ -189,7 +237,7 @@ def _steps(body: Body, words: tuple[int, ...], name_of: NameOf) -> Iterator[Step
         elif top == 61:
             if w & 7 in (2, 3, 5, 6, 7):  # vector and floating point
                 yield STORE, at, (None,), a, _signed(w & 0xFFF0, 16), None, 16
-        elif top in (4, 1, 56) or (top == 60 and w >> 2 & 0x1FF == 347):
+        elif top in (4, 56) or (top == 60 and w >> 2 & 0x1FF == 347):
             yield FORGET, at, (target,)
         elif top == 17:
             yield FORGET, at, (0, *range(3, 13))
@@ -258,11 +306,11 @@ def _branch(body: Body, at: int, w: int, end: int, name_of: NameOf) -> Iterator[
     if top == 18:
         target = _target(at, w)
         if w & 1:
-            yield CALL, at, body.symbols.get(at) or name_of(target)
+            yield CALL, at, body.symbols.get(at) or _name_at(target, name_of)
         elif at not in body.symbols and body.address <= target < end:
             yield JUMP, at, target, False
         else:
-            yield CALL, at, body.symbols.get(at) or name_of(target)
+            yield CALL, at, body.symbols.get(at) or _name_at(target, name_of)
             yield END, at, True
     elif top == 16:
         if not w & 1:

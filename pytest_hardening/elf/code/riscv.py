@@ -20,12 +20,19 @@ from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
+from .step_calls import StepCalls
 
 __all__ = ["decoder"]
 
 _RA, _SP, _FP = 1, 2, 8
 _GUARD_BYTES = 1 << 16
-_CONVENTION = Convention(_SP, tuple(range(10, 18)), 10, frozenset((_SP, 3, 4, 8, 9, *range(18, 28))))
+_CONVENTION = Convention(
+    _SP,
+    tuple(range(10, 18)),
+    10,
+    frozenset((_SP, 3, 4, 8, 9, *range(18, 28))),
+    frame_ends_at_pointer=True,
+)
 
 
 def decoder(machine: Machine) -> Decoder:
@@ -34,6 +41,9 @@ def decoder(machine: Machine) -> Decoder:
 
 
 class _Riscv:
+    def __init__(self) -> None:
+        self._calls = StepCalls(_CONVENTION)
+
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         named = any(
             name in ("__stack_chk_fail", "__stack_chk_guard") and 0 <= at - body.address < len(body.data)
@@ -56,7 +66,7 @@ class _Riscv:
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         steps = list(_steps(body, name_of))
         found = [step[2] for step in steps if step[0] == CALL and step[2] and wanted(step[2])]
-        yield from frames.named_calls(_CONVENTION, steps, found, wanted)
+        yield from self._calls.of(body, steps, found, wanted)
 
 
 def _signed(value: int, bits: int) -> int:
@@ -126,7 +136,7 @@ def _steps(body: Body, name_of: NameOf) -> Iterator[Step]:
         at = start + position
         half = data[position] | data[position + 1] << 8
         if half & 3 != 3:
-            yield from _compressed(at, half, start, end)
+            yield from _compressed(body, at, half, end, name_of)
             position += 2
         elif position + 4 <= size:
             w = half | data[position + 2] << 16 | data[position + 3] << 24
@@ -168,7 +178,7 @@ def _word(body: Body, at: int, w: int, end: int, name_of: NameOf, upper: dict[in
 def _arithmetic(at: int, rd: int, rs1: int, function: int, immediate: int) -> Step:
     if function == 0:
         return (COPY, at, rd, rs1, immediate) if rs1 else (CONST, at, rd, immediate)
-    if function in (1, 5, 7) and immediate < 0x400:  # slli, srli, andi
+    if (function in (1, 5, 7) and immediate < 0x400) or (function == 6 and rs1):  # slli, srli, andi; ori adds
         return (ROUND, at, rd, rs1)
     return (MIX, at, rd, (rs1,) if rs1 else ())
 
@@ -222,12 +232,15 @@ def _branch(body: Body, at: int, w: int, end: int, name_of: NameOf, upper: dict[
             yield END, at, bool(name)
 
 
-def _compressed(at: int, half: int, start: int, end: int) -> Iterator[Step]:
+def _compressed(body: Body, at: int, half: int, end: int, name_of: NameOf) -> Iterator[Step]:
     quadrant, function = half & 3, half >> 13
     if quadrant == 0:
         yield from _compressed_memory(at, half, function)
     elif quadrant == 1:
-        yield from _compressed_arithmetic(at, half, function, start, end)
+        if function == 5:
+            yield from _compressed_tail(body, at, half, end, name_of)
+        else:
+            yield from _compressed_arithmetic(at, half, function)
     else:
         rd, rs2 = half >> 7 & 31, half >> 2 & 31
         if function == 0 and rd:
@@ -259,6 +272,18 @@ def _compressed_jump(at: int, half: int, rd: int, rs2: int) -> Iterator[Step]:
         yield END, at, rd == _RA
 
 
+def _compressed_tail(body: Body, at: int, half: int, end: int, name_of: NameOf) -> Iterator[Step]:
+    """What c.j does: a jump, or a call in the function's last place."""
+    offset = (half >> 12 & 1) << 11 | (half >> 11 & 1) << 4 | (half >> 9 & 3) << 8 | (half >> 8 & 1) << 10
+    offset |= (half >> 7 & 1) << 6 | (half >> 6 & 1) << 7 | (half >> 3 & 7) << 1 | (half >> 2 & 1) << 5
+    target = at + _signed(offset, 12)
+    if body.address <= target < end:
+        yield JUMP, at, target, False
+    else:
+        yield CALL, at, name_of(target)
+        yield END, at, True
+
+
 def _compressed_memory(at: int, half: int, function: int) -> Iterator[Step]:
     base, register = 8 + (half >> 7 & 7), 8 + (half >> 2 & 7)
     if function == 0:
@@ -281,7 +306,7 @@ def _compressed_memory(at: int, half: int, function: int) -> Iterator[Step]:
         yield FORGET, at, (register,)
 
 
-def _compressed_arithmetic(at: int, half: int, function: int, start: int, end: int) -> Iterator[Step]:
+def _compressed_arithmetic(at: int, half: int, function: int) -> Iterator[Step]:
     rd, low = half >> 7 & 31, 8 + (half >> 7 & 7)
     immediate = _signed((half >> 12 & 1) << 5 | half >> 2 & 31, 6)
     if function in (0, 1) and rd:
@@ -304,14 +329,6 @@ def _compressed_arithmetic(at: int, half: int, function: int, start: int, end: i
             yield (MIX, at, low, (low, other), "xor") if xor else (MIX, at, low, (low, other))
         else:
             yield SUB, at, low, low, other, 0
-    elif function == 5:
-        offset = (half >> 12 & 1) << 11 | (half >> 11 & 1) << 4 | (half >> 9 & 3) << 8 | (half >> 8 & 1) << 10
-        offset |= (half >> 7 & 1) << 6 | (half >> 6 & 1) << 7 | (half >> 3 & 7) << 1 | (half >> 2 & 1) << 5
-        target = at + _signed(offset, 12)
-        if start <= target < end:
-            yield JUMP, at, target, False
-        else:
-            yield END, at, True
     elif function in (6, 7):
         offset = (half >> 12 & 1) << 8 | (half >> 10 & 3) << 3 | (half >> 5 & 3) << 6
         offset |= (half >> 3 & 3) << 1 | (half >> 2 & 1) << 5

@@ -17,6 +17,7 @@ from ..machines import Machine
 from . import frames
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .frames import ADD, CALL, CONST, COPY, END, FORGET, JUMP, LOAD, MIX, ROUND, STORE, SUB, Convention, Step
+from .step_calls import Inlined, StepCalls
 
 __all__ = ["decoder"]
 
@@ -47,6 +48,9 @@ def decoder(machine: Machine) -> Decoder:
 
 
 class _S390:
+    def __init__(self) -> None:
+        self._calls = StepCalls(_CONVENTION)
+
     def frame_use(self, body: Body, name_of: NameOf) -> FrameUse:
         canary, probed, unprobed, may_grow = _scan(body, name_of)
         unclear = (
@@ -64,7 +68,8 @@ class _S390:
         return frames.returns(_steps(body, name_of))
 
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        found = []
+        found: list[str] = []
+        inlined: list[Inlined] = []
         start, end = body.address, body.address + len(body.data)
         for at, code in _instructions(body):
             if len(code) == 6 and code[0] == 0xC0 and code[1] & 15 in (4, 5):  # brcl, brasl
@@ -73,7 +78,28 @@ class _S390:
                     name = body.symbols.get(at + 2) or name_of(target)
                     if name and wanted(name):
                         found.append(name)
-        yield from frames.named_calls(_CONVENTION, _steps(body, name_of), found, wanted)
+            elif (string := _string(body, at, code)) is not None:
+                inlined.append(string)
+        yield from self._calls.of(body, _steps(body, name_of), found, wanted, inlined)
+
+
+def _string(body: Body, at: int, code: bytes) -> Inlined | None:
+    """What GCC writes in place of a call that FORTIFY did not replace: mvst for strcpy(), mvcle for memset() and
+    memcpy(); exrl of mvc or xc, with a length of run time, for memset() (s390.cc, s390_expand_setmem).
+    """
+    if code[:2] == b"\xb2\x55":
+        return at, "strcpy", code[3] >> 4, -1
+    if len(code) == 4 and code[0] == 0xA8:
+        return at, "memset", code[1] >> 4, (code[1] >> 4) + 1 & 15
+    if code[0] == 0x44:  # ex, before there was exrl: of what is not followed
+        return at, "memset", -1, -1
+    if len(code) == 6 and code[0] == 0xC6 and code[1] & 15 == 0:
+        place = at + 2 * int.from_bytes(code[2:6], "big", signed=True) - body.address
+        if not 0 <= place <= len(body.data) - 6:  # clang shares them between functions
+            return at, "memset", -1, -1
+        if body.data[place] in (0xD2, 0xD7):
+            return at, "memset", body.data[place + 2] >> 4, -1
+    return None
 
 
 def _instructions(body: Body) -> Iterator[tuple[int, bytes]]:
@@ -212,8 +238,11 @@ def _four(body: Body, at: int, code: bytes) -> Iterator[Step]:
     elif first == 0xB3:  # floating point; ldgr only reads a general register, as leaf functions do to save it
         if code[1] in _FLOAT_TO_GENERAL:
             yield FORGET, at, (code[3] >> 4,)
+    elif first == 0x47 and left == 15:  # b 0(%r2,%r1): the table of a switch
+        yield END, at, False
     elif first == 0xB2:
-        yield FORGET, at, (code[3] >> 4, code[3] & 15, (code[3] >> 4) + 1 & 15)
+        pair = () if code[1] == 0x55 else ((code[3] >> 4) + 1 & 15,)  # mvst changes no pairs
+        yield FORGET, at, (code[3] >> 4, code[3] & 15, *pair)
     elif first not in (0x47, 0x91, 0x94, 0x95, 0x96, 0x97, 0x59, 0x55, 0x49) and not 0x60 <= first < 0x80:
         yield FORGET, at, (left, index)
 
@@ -238,6 +267,8 @@ def _immediate(at: int, code: bytes, left: int, operation: int) -> Iterator[Step
 def _b9(at: int, code: bytes) -> Iterator[Step]:
     operation, left, right, third = code[1], code[3] >> 4, code[3] & 15, code[2] >> 4
     if operation in (0x04, 0x02, 0xE2, 0xF2):  # lgr, ltgr, locgr
+        if operation >= 0xE0:
+            yield JUMP, at, at + 4, True  # or it does nothing
         yield COPY, at, left, right, 0
     elif operation in (0x08, 0x0A):  # agr, algr
         yield ADD, at, left, left, right, 0
@@ -291,6 +322,9 @@ def _six(body: Body, at: int, code: bytes, end: int, name_of: NameOf) -> Iterato
     elif first == 0xC2:
         if second in (8, 9):
             yield COPY, at, left, left, int.from_bytes(code[2:6], "big", signed=True)
+        elif second in (4, 10):  # slgfi, algfi
+            number = int.from_bytes(code[2:6], "big")
+            yield COPY, at, left, left, number if second == 10 else -number
         elif second < 12:
             yield MIX, at, left, (left,)
     elif first == 0xC4:

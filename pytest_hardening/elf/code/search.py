@@ -22,7 +22,7 @@ from .constants import NO_TEXTS, texts_of_object, texts_of_program
 from .coverage import uncovered_code
 from .functions import Code, Function, functions_of, joins_functions
 from .languages import calls_rust_main, is_foreign, languages_in
-from .own_code import is_cold, is_hidden_runtime, is_runtime, is_runtime_file, own_functions
+from .own_code import is_cold, is_hidden_runtime, is_runtime, is_runtime_file, is_start_file, own_functions, whole_name
 from .plain_calls import FORTIFIABLE, KEPT
 from .stubs import stub_names
 
@@ -60,11 +60,14 @@ class _Search:
     Attributes
     ----------
     incomplete: why not all code could be looked at.
+    left_out: functions were left out that may call what others do: of other languages, of the compiler's library.
     only_unit: the one unit that all functions of an object come from; None in every other file.
     """
 
     def __init__(self, image: Image, facts: ElfFacts, units: Units) -> None:
         self.incomplete: list[str] = []
+        self.left_out = False
+        self._wholes: dict[str, int] | None = None
         self._facts = facts
         self._units = units
         self._object = facts.kind is Kind.OBJECT
@@ -86,7 +89,7 @@ class _Search:
         elif self._object:
             if not len(self._functions) and facts.has_code:
                 self.incomplete.append("no symbol tells where its functions are")
-        elif not facts.kind.is_static and (lost := uncovered_code(image, facts, self._functions, len(self._stubs))):
+        elif not facts.kind.is_static and (lost := uncovered_code(image, facts, self._functions, self._stubs)):
             self.incomplete.append(f"neither symbols nor unwind tables tell of {lost} bytes of its code")
         if self._thumb and self._functions.has_unnamed and joins_functions(image):
             self.incomplete.append("unwind tables of Arm join neighbouring functions")
@@ -120,8 +123,13 @@ class _Search:
             return None  # no addresses before linking
         return self._units.at(self.start_of(function))
 
-    def bodies(self) -> Iterator[tuple[Function, Body]]:
-        """The file's own functions in order of address, with their code."""
+    def bodies(self, *, cold: bool = False) -> Iterator[tuple[Function, Body]]:
+        """The file's own functions in order of address, with their code.
+
+        Parameters
+        ----------
+        cold: code that was split off functions as well: it makes calls, but has no frame of its own.
+        """
         indices = list(self._own)
         step = max(1, -(-len(indices) // _MOST_FUNCTIONS))
         left = _MOST_BYTES * step
@@ -130,6 +138,10 @@ class _Search:
             function = self._functions[index]
             unit = self.unit_of(function)
             if unit is not None and unit.language and not unit.is_c_family:
+                self.left_out = True
+                continue
+            split = is_cold(function.name)
+            if split and not cold:
                 continue
             if self._is_made_by_tools(index, function, unit):
                 continue
@@ -142,7 +154,7 @@ class _Search:
             seen += 1
             data = self._code.of(function, thumb=self._thumb)
             texts = self._texts_of.get(function.section, self._texts)
-            yield function, Body(function.address, data, self._near(function), texts)
+            yield function, Body(function.address, data, self._near(function), texts, not split)
         if step > 1:
             self.incomplete.append(f"{len(indices)} functions: one of {step} was looked at")
 
@@ -150,15 +162,34 @@ class _Search:
         """Whether it comes from a start file, the compiler's library or another language, or is the PLT, for which
         linkers write unwind tables: the first stub stands at its start or behind a header of 16 or 32 bytes.
         """
-        name = function.name
+        name = whole_name(function.name)
         if not name:
             address = self.start_of(function)
             return address == self._entry or any(address + header in self._stubs for header in (0, 16, 32))
         if unit is not None and unit.is_c_family and not is_runtime_file(unit.name):
-            return is_cold(name)  # whatever it is called
-        if is_runtime(name) or is_foreign(name) or (name == "main" and self._rust):
+            return False  # whatever it is called
+        if is_start_file(name):
             return True
-        return not self._object and is_hidden_runtime(self._functions, index)
+        # what stands in front of a static program's libraries is the user's
+        hidden = not self._object and not self._facts.kind.is_static and is_hidden_runtime(self._functions, index)
+        tools = hidden or is_runtime(name) or is_foreign(name) or (name == "main" and self._rust)
+        self.left_out = self.left_out or tools
+        return tools
+
+    def whole(self, function: Function) -> Function:
+        """The function that code was split off, where its name tells; else the same."""
+        if not is_cold(function.name):
+            return function
+        if self._wholes is None:
+            names = [self._functions.name(index) for index in range(len(self._functions))]
+            split = {whole_name(name) for name in names if is_cold(name)}
+            found: dict[str, list[int]] = {}
+            for index, name in enumerate(names):
+                if name in split:
+                    found.setdefault(name, []).append(index)
+            self._wholes = {name: places[0] for name, places in found.items() if len(places) == 1}
+        place = self._wholes.get(whole_name(function.name))
+        return function if place is None else self._functions[place]
 
     def is_stray(self, function: Function) -> bool:
         """Whether it may be a library's."""
@@ -333,19 +364,20 @@ def calls(image: Image, facts: ElfFacts, units: Units) -> Calls:
     found: dict[LibraryCall, None] = {}
     name_of = search.import_name_of
     strays = 0
-    for function, body in search.bodies():
+    for function, body in search.bodies(cold=True):
         for callee, tells in decoder.calls(body, name_of, is_fortifiable):
             if search.is_stray(function):
                 strays += 1
                 continue
-            caller = _finding(function, search.unit_of(function), f"calls {callee}()")
+            whole = search.whole(function)
+            caller = _finding(whole, search.unit_of(function) or search.unit_of(whole), f"calls {callee}()")
             found.setdefault(LibraryCall(callee, caller, tells))
         if len(found) >= _MOST_CALLS:
             search.incomplete.append(f"only the first {_MOST_CALLS} calls were looked at")
             break
     if strays:
         search.incomplete.append(f"{strays} calls stand in functions that may be the C library's")
-    return Calls(tuple(found), "; ".join(search.incomplete), search.one_unit)
+    return Calls(tuple(found), "; ".join(search.incomplete), search.one_unit, search.left_out)
 
 
 def _decoder(facts: ElfFacts) -> Decoder | None:

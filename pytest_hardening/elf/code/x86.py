@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from ..machines import EM_X86_64, Machine
 from .architecture import Body, Decoder, FrameUse, NameOf
 from .chk_arguments import SIZE_ARGUMENT
-from .plain_calls import FLAG_ARGUMENT, PLAIN
+from .plain_arguments import level_of, plain_call
+from .plain_calls import FLAG_ARGUMENT, PLAIN, Shape
 from .x86_frame import frame_of
-from .x86_origins import Flow
-from .x86_plain import level_of, plain_call
+from .x86_origins import X86Flow
 from .x86_probes import PAGE, growth_of
+from .x86_stack_arguments import StackArguments
 from .x86_text import Instruction, disassembler, instructions
 from .x86_values import Budget, SizeArguments
 
@@ -96,6 +97,11 @@ _GROWS_64 = (
 )
 _GROWS_32 = rb"\x29" + _IS_SP + rb"|\x2b[\xe0-\xe3\xe5-\xe7]|\x89[\xc4\xcc\xd4\xdc\xf4\xfc]|\x8b[\xe0-\xe3\xe6\xe7]"
 _BRANCH = _pattern(rb"(?=([\xe8\xe9]|\xff[\x15\x25])(.{4}))")
+_JUMP_IF = _pattern(rb"(?=\x0f[\x80-\x8f](.{4}))")  # to another function, with -Os
+# what compilers write in place of memcpy() and memset() when they optimise for size
+_STRINGS = _pattern(rb"\xf3\x48?[\xa4\xa5\xaa\xab]")
+_STRING_NAMES = {"movs": "memcpy", "stos": "memset"}
+_STRING_SHAPE = Shape(0, (3,))  # the fourth argument's register holds the count
 
 
 # What code made to waste time costs at most: bytes of one function that are disassembled, bytes of all whose calls
@@ -238,11 +244,14 @@ class _X86:
 
     def calls(self, body: Body, name_of: NameOf, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         sizes: SizeArguments | None = None
-        flow: Flow | None = None
+        flow: X86Flow | None = None
+        stack: StackArguments | None = None
         listing: list[Instruction] | None = None
         found = [(address, name) for address, name in self._branches(body, name_of) if wanted(name)]
+        found += [(address, name) for address, name in self._jumps_if(body, name_of) if wanted(name)]
         # beside a fortified call only formats matter
         fortified = any(name in SIZE_ARGUMENT for _, name in found)
+        strings = not fortified and _STRINGS.search(body.data) is not None
         for address, name in found:
             follow = self._follows(body, name, fortified=fortified)
             position = SIZE_ARGUMENT.get(name)
@@ -251,22 +260,68 @@ class _X86:
                 self._listed += len(body.data)
                 listing = self._listing(body)
             tells = ""
-            if follow and listing is not None:
-                flow = flow or Flow(listing, body, name_of)
-                place = flow.place_of(address)
-                tells = plain_call(flow, place, name, body.texts) if name in PLAIN else level_of(flow, place, name)
-            if not tells and position is not None and listing is not None:
+            if needed and listing is not None:
                 sizes = sizes or SizeArguments(listing, self._budget, long=self._long)
-                tells = sizes.at(address, position, name)
+                if follow and self._long:
+                    flow = flow or X86Flow(listing, body, name_of)
+                    place = flow.place_of(address)
+                    plain = name in PLAIN
+                    tells = plain_call(flow, place, PLAIN[name], body.texts) if plain else level_of(flow, place, name)
+                elif follow:
+                    stack = stack or StackArguments(listing, sizes, body.texts)
+                    tells = stack.plain_call(address, PLAIN[name], name)
+                if not tells and position is not None:
+                    tells = sizes.at(address, position, name)
             yield name, tells
+        if strings:
+            if listing is None and len(body.data) <= min(_LONGEST, _MOST_LISTED - self._listed):
+                self._listed += len(body.data)
+                listing = self._listing(body)
+            if self._long and flow is None and listing and len(body.data) <= _MOST_FOLLOWED and self._flow_left > 0:
+                flow = X86Flow(listing, body, name_of)
+            yield from self._string_calls(body, listing, flow)
         if flow is not None:
             self._flow_left -= flow.steps + len(body.data)
 
+    def _string_calls(
+        self, body: Body, listing: list[Instruction] | None, flow: X86Flow | None
+    ) -> Iterator[tuple[str, str]]:
+        """Copies and fills of a size that is no constant, as the calls that they stand for."""
+        if listing is None:
+            yield "memcpy", ""
+            return
+        sizes = SizeArguments(listing, self._budget, long=self._long)
+        for place, i in enumerate(listing):
+            name = _STRING_NAMES.get(i.mnemonic[4:8]) if i.mnemonic.startswith("rep ") else None
+            if name is None or sizes.register("rcx", place) == "constant":
+                continue
+            if flow is None:
+                yield name, ""
+            elif not _is_aligned(flow, place):
+                yield name, plain_call(flow, place, _STRING_SHAPE, body.texts)
+
+    def _jumps_if(self, body: Body, name_of: NameOf) -> Iterator[tuple[int, str]]:
+        for match in _JUMP_IF.finditer(body.data):
+            field = body.address + match.start(1)
+            target = self._wrap(field + 4 + struct.unpack("<i", match[1])[0])
+            if field in body.symbols or not body.address <= target < body.address + len(body.data):
+                name = body.symbols.get(field, "") if body.symbols else name_of(target)
+                if name:
+                    yield body.address + match.start(), name
+
     def _follows(self, body: Body, name: str, *, fortified: bool) -> bool:
         """Whether a call's arguments are followed back, which costs more than the rest."""
-        if not self._long or len(body.data) > _MOST_FOLLOWED or self._flow_left <= 0:
+        if len(body.data) > _MOST_FOLLOWED or self._flow_left <= 0:
             return False
-        return name in FLAG_ARGUMENT or (name in PLAIN and (PLAIN[name].form >= 0 or not fortified))
+        return (self._long and name in FLAG_ARGUMENT) or (name in PLAIN and (PLAIN[name].form >= 0 or not fortified))
+
+
+def _is_aligned(flow: X86Flow, place: int) -> bool:
+    """Whether a string instruction's count is a constant but for the distance of the target from where it was aligned
+    (GCC i386-expand.cc, ix86_expand_set_or_cpymem).
+    """
+    target = {origin for origin in flow.argument(0, place) if origin.kind in ("call", "frame", "data")}
+    return all(origin.kind == "constant" for origin in flow.argument(3, place) - target)
 
 
 _LOAD_RIP = _pattern(rb"(?=\x8b[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](.{4}))")

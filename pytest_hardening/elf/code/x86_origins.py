@@ -7,12 +7,12 @@ be followed is "?", and the work for one function is limited.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from .architecture import Body, NameOf
+from .origins import NO_RETURN, UNKNOWN, Origin
 from .x86_text import Instruction, memory_in, register_of
 
-__all__ = ["ARGUMENTS", "Flow", "Origin"]
+__all__ = ["ARGUMENTS", "X86Flow"]
 
 ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
@@ -22,39 +22,12 @@ _READS_ONLY = frozenset("cmp test push call bt nop endbr64 endbr32 ret hlt ud2 l
 _MOVES = frozenset("mov movabs movzx movsx movsxd".split())
 _SUMS = frozenset("add sub and or imul shl sal shr sar neg not inc dec".split())
 _WIDE = frozenset("cdq cqo cdqe mul div idiv cpuid rdtsc xgetbv syscall cmpxchg cmpxchg16b xchg xadd sbb".split())
-_NO_RETURN = frozenset(
-    """
-    abort exit _exit _Exit quick_exit __stack_chk_fail __assert_fail __assert_perror_fail __chk_fail err errx verr verrx
-    longjmp _longjmp siglongjmp __longjmp_chk pthread_exit __cxa_throw _Unwind_Resume __cxa_rethrow _ZSt9terminatev
-    """.split()
-)
 _PADDING = frozenset(("nop", "int3", "data16 nop"))
 _MOST_STEPS = 60_000
 _DEEPEST = 4
 
 
-class Origin(NamedTuple):
-    """One value that may reach a register.
-
-    Parameters
-    ----------
-    kind: "parameter", "memory" (loaded), "frame" (an address in the own frame), "data" (an address in the file),
-    "constant", "call" (what a function returned), "computed" (a number), or "?".
-    value: of data the address or, in objects, the address of the relocated field; of a constant the number.
-    name: of the function that was called; empty where it has none.
-    place: of a call, the number of its instruction.
-    """
-
-    kind: str
-    value: int = 0
-    name: str = ""
-    place: int = -1
-
-
-_UNKNOWN = Origin("?")
-
-
-class Flow:
+class X86Flow:
     """The function's instructions with the ways between them.
 
     Parameters
@@ -88,7 +61,7 @@ class Flow:
     def argument(self, number: int, place: int) -> frozenset[Origin]:
         """What an integer argument of the call at a place may be."""
         if number >= len(ARGUMENTS) or place < 0:
-            return frozenset((_UNKNOWN,))
+            return frozenset((UNKNOWN,))
         return self._origins(ARGUMENTS[number], place, 0)
 
     def _ways(self) -> list[list[int]]:
@@ -105,7 +78,7 @@ class Flow:
                 elif not i.operands.startswith("0x"):
                     indirect.append(place)
             ends = mnemonic in ("jmp", "ret", "hlt", "ud2", "notrack jmp") or (
-                mnemonic == "call" and self._callee(i) in _NO_RETURN
+                mnemonic == "call" and self._callee(i) in NO_RETURN
             )
             if not ends and place < last:
                 before[place + 1].append(place)
@@ -157,11 +130,12 @@ class Flow:
                 if (place := former) == 0 or self.steps > _MOST_STEPS:
                     break
             if self.steps > _MOST_STEPS:
-                return frozenset((_UNKNOWN,))
+                return frozenset((UNKNOWN,))
             if place == 0:
-                found.add(Origin("parameter") if register in ARGUMENTS else _UNKNOWN)
+                passed = register in ARGUMENTS and self._body.entered
+                found.add(Origin("parameter") if passed else UNKNOWN)
             elif not self._before[place]:
-                found.add(_UNKNOWN)
+                found.add(UNKNOWN)
             for former in self._before[place]:
                 self._step(register, former, depth, found, todo)
         return frozenset(found)
@@ -178,7 +152,7 @@ class Flow:
             return  # nobody reads others behind a call: it does not return
         if mnemonic.startswith("rep") or mnemonic in _WIDE:
             if register in ("rax", "rdx", "rcx", "rsi", "rdi") or mnemonic in ("xchg", "xadd", "sbb"):
-                found.add(_UNKNOWN)
+                found.add(UNKNOWN)
             else:
                 todo.append((register, place))
             return
@@ -209,7 +183,7 @@ class Flow:
         elif mnemonic == "pop" and place and self._listing[place - 1].mnemonic == "push":
             self._source(self._operands[place - 1][0], place - 1, found, todo)
         else:
-            found.add(_UNKNOWN if mnemonic == "pop" else Origin("computed"))
+            found.add(UNKNOWN if mnemonic == "pop" else Origin("computed"))
 
     def _source(self, text: str, place: int, found: set[Origin], todo: list[tuple[str, int]]) -> None:
         if _NUMBER.match(text):
@@ -226,13 +200,13 @@ class Flow:
     def _loaded(self, text: str, place: int, found: set[Origin], todo: list[tuple[str, int]]) -> None:
         memory = memory_in(text)
         if memory is None:
-            found.add(_UNKNOWN)
+            found.add(UNKNOWN)
         elif memory.base == "rip":
             i = self._listing[place]
             slot = i.address + i.size + memory.displacement
             # an object may load an address or a variable here
             unclear = bool(self._body.symbols) or self._body.texts.is_slot(slot)
-            found.add(_UNKNOWN if unclear else Origin("memory"))
+            found.add(UNKNOWN if unclear else Origin("memory"))
         elif self._is_frame(memory.base):
             self._spilled((memory.base, memory.displacement), found, todo)
         else:
@@ -260,11 +234,11 @@ class Flow:
             elif register := register_of(source):
                 todo.append((register, place))
             else:
-                found.add(_UNKNOWN)
+                found.add(UNKNOWN)
         if slot in self._taken or (self._taken and not stores):
             found.add(Origin("memory"))  # another function stored it
         elif not stores:
-            found.add(_UNKNOWN)
+            found.add(UNKNOWN)
 
     def _field(self, place: int) -> int:
         """The address of an instruction's last four bytes."""
@@ -280,7 +254,7 @@ class Flow:
     def _address(self, text: str, place: int, depth: int, found: set[Origin], todo: list[tuple[str, int]]) -> None:
         memory = memory_in(text)
         if memory is None:
-            found.add(_UNKNOWN)
+            found.add(UNKNOWN)
         elif memory.base == "rip":
             i = self._listing[place]
             target = i.address + i.size + memory.displacement
@@ -297,7 +271,7 @@ class Flow:
         if place in self._summing:
             return set()  # a loop adds to its own result: that makes no new kind
         if depth >= _DEEPEST:
-            return {_UNKNOWN}
+            return {UNKNOWN}
         self._summing.add(place)
         parts: set[Origin] = set()
         for register in registers:

@@ -75,6 +75,15 @@ class SizeArguments:
             return ""
         return {"c": "constant", "v": "computed", "d": "computed"}.get(kind, "")
 
+    def operand(self, call: int, index: int) -> tuple[int, str] | None:
+        """On i386: the place of the instruction that stores an argument, and what it stores."""
+        place = self._places.get(call)
+        return None if place is None or self._long else self._values.stored(4 * index, place)
+
+    def register(self, name: str, place: int) -> str:
+        """The same of a register in front of the instruction at a place in the listing."""
+        return {"c": "constant", "v": "computed", "d": "computed"}.get(self._values.register(name, place, 0), "")
+
 
 class _Values:
     """Follows values back. Kinds: "c" a constant, "v" a value of run time, "d" derived from one, "?" not known."""
@@ -184,29 +193,34 @@ class _Values:
 
     def slot(self, offset: int, place: int) -> str:
         """What lies at an offset from the stack pointer in front of an instruction; i386 passes arguments there."""
+        found = self.stored(offset, place)
+        return "?" if found is None else self._source(found[1], found[0], 0)
+
+    def stored(self, offset: int, place: int) -> tuple[int, str] | None:
+        """The place of the instruction that stores there, and the operand that it stores; None where none is found."""
         while place > 0:
             if not self._budget.spend() or self._listing[place].address in self._labels:
-                return "?"
+                return None
             place -= 1
             i = self._listing[place]
             operands = i.operands.split(", ")
             if i.mnemonic == "call" or _JUMPS.match(i.mnemonic) or offset < 0:
-                return "?"
+                return None
             if i.mnemonic == "push":
                 if offset == 0:
-                    return self._source(operands[0], place, 0)
+                    return place, operands[0]
                 offset -= 4
             elif i.mnemonic == "pop":
                 offset += 4
             elif register_of(operands[0]) == "rsp":
                 if i.mnemonic not in ("sub", "add") or not _NUMBER.match(operands[1]):
-                    return "?"
+                    return None
                 offset += int(operands[1], 0) if i.mnemonic == "add" else -int(operands[1], 0)
             elif i.mnemonic == "mov" and "[" in operands[0]:
                 memory = memory_in(operands[0])
                 if memory is not None and (memory.base, memory.scaled, memory.displacement) == ("rsp", "", offset):
-                    return self._source(operands[1], place, 0)
-        return "?"
+                    return place, operands[1]
+        return None
 
 
 def int_of(text: str) -> int | None:

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_hardening.elf.code.functions import Function, functions_of
 from pytest_hardening.elf.code.own_code import is_runtime, own_functions
+from pytest_hardening.elf.code.search import _Search
 from pytest_hardening.elf.code.stubs import stub_names
 from pytest_hardening.elf.facts import Need, StackUse, Unit, Units
 from pytest_hardening.elf.image import Image
@@ -189,16 +190,55 @@ def test_static_program_with_units(build: CompileC) -> None:
         assert ({functions.name(index) for index in own.indices}, own.incomplete) == (OWN, "")
 
 
-@pytest.mark.parametrize(
-    "name", "_start _init frame_dummy __x86.get_pc_thunk.bx __udivti3 _Unwind_Resume f.cold".split()
-)
+@pytest.mark.parametrize("name", "_start _init frame_dummy __x86.get_pc_thunk.bx _Unwind_Resume".split())
 def test_names_of_tools(name: str) -> None:
     assert is_runtime(name)
 
 
-@pytest.mark.parametrize("name", "main start init divide add_item f.part.0 f.constprop.0 subject".split())
+@pytest.mark.parametrize("name", "main start init divide add_item f.part.0 f.constprop.0 subject __divmod4".split())
 def test_names_of_users(name: str) -> None:
     assert not is_runtime(name)
+
+
+# functions that are called like those of libgcc, and take the address of a local
+LIKE_LIBGCC = """
+int use(char *);
+{linkage}__attribute__((noinline)) int {name}(int n) {{ char b[40]; return use(b) + b[n]; }}
+int main(int c, char **v) {{ return {name}(c) + v[0][0]; }}
+"""
+USE = "int use(char *b) { return b[3]; }\n"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("name", ["__divmod4", "__udivmoddi4", "__aeabi_idiv", "uw_update_context", "binary_search"])
+@pytest.mark.parametrize("link_flags", [[], ["-static"]], ids=["dynamic", "static"])
+def test_functions_called_like_those_of_libgcc(
+    build: CompileC, compiler: str, name: str, link_flags: Sequence[str]
+) -> None:
+    """What others can call is the program's own: libgcc's functions are hidden."""
+    sources = {"main.c": LIKE_LIBGCC.format(linkage="", name=name), "use.c": USE}
+    path = build(sources, flags=["-O2", "-fno-stack-protector"], link_flags=link_flags, compiler=compiler)
+    with Source.open(path) as source:
+        use = ElfReader(source, path.name).extend([Need.UNITS, Need.STACK_USE]).stack_use
+    assert use is not None
+    assert use.doubtful or use.incomplete or use.unprotected
+
+
+@pytest.mark.parametrize("name", ["__udivmodti4", "__powidf2"])
+def test_functions_of_libgcc_are_left_out(build: CompileC, name: str) -> None:
+    source = (
+        "int use(char *); int main(int c, char **v) { unsigned __int128 a = (unsigned __int128)c << c; double d = c;"
+    )
+    source += " return (int)(a / (unsigned)v[0][0] + (int)__builtin_powi(d, c)); }\n"
+    path = build(source, flags=["-O1"])
+    assert name not in {function.name for function in read(path)[0]} or name not in looked_at(path)
+
+
+def looked_at(path: Path) -> set[str]:
+    """The functions whose code is looked at."""
+    with Source.open(path) as source:
+        image, facts = Image(source), ElfReader(source, path.name).facts
+        return {function.name for function, _ in _Search(image, facts, Units(())).bodies()}
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "gcc -m32"])

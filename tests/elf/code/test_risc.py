@@ -262,11 +262,8 @@ def test_size_arguments(build: CompileC, name: str, level: int) -> None:
         calls = ElfReader(source, path.name).extend([Need.UNITS, Need.CALLS]).calls
     assert calls is not None
     seen = {(call.caller.function, call.callee, call.tells) for call in calls.found}
-    grown = ("grown", "__strcpy_chk", "computed") if level == 3 else ("grown", "strcpy", "")
-    plain = {("fixed", "__strcpy_chk", "constant"), grown, ("shown", "__printf_chk", f"level {level}")}
-    if name == "s390x" and level == 2:
-        plain.discard(grown)
-    assert seen >= plain
+    grown = ("grown", "__strcpy_chk", "computed") if level == 3 else ("grown", "strcpy", "left at level 2")
+    assert seen >= {("fixed", "__strcpy_chk", "constant"), grown, ("shown", "__printf_chk", f"level {level}")}
 
 
 @pytest.mark.parametrize("name", COMPILERS)
@@ -291,5 +288,6 @@ def test_code_that_is_none(build: CompileC, name: str) -> None:
             body = Body(address, data, {})
             assert decoder.frame_use(body, lambda _: "").array == ""
             decoder.frame_use(body, lambda _: "strcpy")
-            assert list(decoder.calls(body, lambda _: "", lambda _: True)) == []
+            found = {callee for callee, _ in decoder.calls(body, lambda _: "", lambda _: True)}
+            assert found <= ({"strcpy", "memset"} if name == "s390x" else set())  # instructions, not calls
             list(decoder.calls(body, lambda _: "__strcpy_chk", lambda _: True))

@@ -41,8 +41,16 @@ int write_one(void) { volatile char b[8]; b[n] = 1; return b[n + 1]; }
 int backwards(void) { volatile int b[40]; for (int i = n; i > 0; i--) b[40 - i] = i; return b[n % 40]; }
 int grown(void) { char *b = alloca(n); fill(b); return b[3]; }
 int seventh(void) { char b[64]; return sum(1, 2, 3, 4, 5, 6, b) + b[1]; }
+int compared(int c, char **w) {
+  char b[64]; int at, s = 0;
+  for (at = 0; at < c; at++) b[at] = (char)(w[0][at] ^ c);
+  for (at = 0; at < c; at++) s += b[at ^ 1];
+  return s;
+}
+struct large { long words[40]; }; struct large make(int);
+int returned(int c) { return (int)make(c).words[3]; }
 """
-NEEDY = 6
+NEEDY = 8
 
 # GCC protects none of these
 HARMLESS = """
@@ -95,6 +103,7 @@ def test_sizes_made_at_run_time(build: CompileC, name: str, level: str) -> None:
         on = use_of(build(GROWS, "object", [*given, "-fstack-clash-protection"], compiler=compiler))
         off = use_of(build(GROWS, "object", [*given, "-fno-stack-clash-protection"], compiler=compiler))
         assert (on.probed, on.unprobed_count, on.unclear) == (1, 0, 0)
+        assert on.doubtful == off.doubtful == (protector == OFF)
         assert (off.probed, off.unprobed_count, off.unclear) == (0, 0, 1)
 
 
@@ -142,3 +151,18 @@ def test_riscv64_never_probes_large_frames(
             assert found.culprits
             small = verdict(build(frame.format(9000), "object", given, compiler=compiler), "stack-clash")
             assert small.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_code_in_a_section_of_its_own(build: CompileC, verdict: Callable[..., Verdict], name: str) -> None:
+    """The linker's call stubs for Power stand beside it."""
+    compiler, *flags = COMPILERS[name].split()
+    source = """
+#include <stdio.h>
+#define APART __attribute__((section("own_code"), noinline))
+APART int works(const char *s) { char b[64]; sprintf(b, "%s", s); return puts(b); }
+int main(int c, char **v) { return works(v[c - 1]); }
+"""
+    for protector, outcome in ((ON, Outcome.PASS), (OFF, Outcome.FAIL)):
+        path = build(source, flags=[*flags, "-O2", "-U_FORTIFY_SOURCE", protector], compiler=compiler)
+        assert verdict(path, "stack-protector").outcome is outcome

@@ -1,10 +1,10 @@
-"""What the arguments of a call tell about FORTIFY on x86-64: its level, and whether a plain call would be replaced."""
+"""What the arguments of a call tell about FORTIFY: its level, and whether a plain call would be replaced."""
 
 from __future__ import annotations
 
 from .constants import Texts
-from .plain_calls import FLAG_ARGUMENT, PLAIN, Shape
-from .x86_origins import Flow, Origin
+from .origins import Flow, Origin
+from .plain_calls import FLAG_ARGUMENT, Shape
 
 __all__ = ["level_of", "plain_call"]
 
@@ -24,14 +24,13 @@ def level_of(flow: Flow, place: int, name: str) -> str:
     return ""
 
 
-def plain_call(flow: Flow, place: int, name: str, texts: Texts) -> str:
+def plain_call(flow: Flow, place: int, shape: Shape, texts: Texts) -> str:
     """ "replaced" where level 2 and higher replace such a call in C, "left" where all levels leave it, "left at
     level 2" where levels up to 2 do; empty where that depends on what is not known.
 
     A target whose address came from elsewhere has no size that the compiler could know; it is enough that it does on
     one of several ways to the call.
     """
-    shape = PLAIN[name]
     if shape.form >= 0:
         folds = _folds(flow.argument(shape.form, place), texts)
         if folds != "yes":
