@@ -96,6 +96,7 @@ class _Walk(Addresses):
         self.lost = False
         self._growing = True
         self._allocates = False
+        self._aligned = False
         self._switch: int | None = None
         self._at_switch: dict[str, Address] = {}
         alive = True
@@ -220,6 +221,7 @@ class _Walk(Addresses):
         self.slots[self.depth] = held
         if self._growing and register in self._saved:
             self.seen.top = self.depth
+            self.seen.by_hand |= self._aligned
 
     def _set_stack(self, mnemonic: str, operands: list[str]) -> None:
         source = operands[1] if len(operands) > 1 else ""
@@ -239,6 +241,8 @@ class _Walk(Addresses):
         elif mnemonic == "and":
             if self.depth is not None and self._growing:
                 self.seen.top = self.depth  # the caller's part ends here, and what follows is aligned
+                # GCC and clang save registers in front of this, or set the frame pointer behind it (glibc's libmvec)
+                self._aligned = self.pointer is not None
         elif mnemonic not in ("cmp", "test"):
             self.dynamic |= mnemonic == "sub"
             self.depth = None

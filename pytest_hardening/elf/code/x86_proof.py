@@ -54,7 +54,8 @@ class Seen:
     taken: addresses given to calls. indexed: offsets that an index was added to. references: every offset in use.
     stores: offset and bytes of what was stored at constant offsets; parameters: those whose value may be an argument's.
     vectors: stores of vectors. long: 64-bit code. top: locals lie below this offset. returns, calls: whether it does.
-    loose: an address was taken for another purpose.
+    loose: an address was taken for another purpose. by_hand: it begins as no compiler begins a function, so what it
+    does is doubtful and proves nothing of the flags.
     """
 
     taken: list[Taken] = field(default_factory=list)
@@ -68,10 +69,11 @@ class Seen:
     returns: bool = False
     calls: bool = False
     loose: bool = False
+    by_hand: bool = False
 
 
 def proof(seen: Seen) -> str:
-    if not seen.returns:
+    if not seen.returns or seen.by_hand:
         return ""
     for taken in seen.taken:
         if _is_local(taken, seen):

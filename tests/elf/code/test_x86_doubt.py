@@ -111,3 +111,17 @@ def test_huge_functions_are_not_disassembled(build: CompileC, filling: str) -> N
     found = stack_use(path)
     assert (found.doubtful, found.unclear, found.unprotected) == (1, int("sub" in filling), ())
     assert [call.tells for call in calls(path).found] == [""]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_prologue_that_no_compiler_writes(build: CompileC, by_hand: bool) -> None:
+    """Registers saved behind the alignment, as in glibc's libmvec: the address given away proves nothing then."""
+    save, align = "push %r12\n", "and $-64, %rsp\n"
+    code = (
+        f".globl f\n.type f, @function\nf:\npush %rbp\nmov %rsp, %rbp\n{align + save if by_hand else save + align}"
+        "sub $0xb8, %rsp\nmov %rdi, %r12\nvmovups %zmm0, (%rsp)\nlea 0x40(%rsp), %rdi\nlea 0x60(%rsp), %rsi\n"
+        "call fill@PLT\nvmovupd 0x40(%rsp), %ymm0\nvmovupd %ymm0, 0x20(%r12)\nmov -8(%rbp), %r12\nleave\nret\n"
+        ".size f, . - f\n"
+    )
+    found = stack_use(build({"f.s": code}, kind="shared-library", link_flags=["-nostdlib"]))
+    assert (found.unprotected_count, found.doubtful) == ((0, 1) if by_hand else (1, 0))
