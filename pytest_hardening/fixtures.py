@@ -13,9 +13,9 @@ import pytest
 from pytest_hardening.errors import BuildError, HardeningError, PolicyError, ToolchainError
 
 if TYPE_CHECKING:
-    from pytest_hardening.gate import Hardening
-    from pytest_hardening.marker import Nothing
     from pytest_hardening.model import Artifact
+    from pytest_hardening.session.gate import Hardening
+    from pytest_hardening.session.marker import Nothing
     from pytest_hardening.toolchain import BuildCache, BuildLog, Compiler, Kind, Language, Project, Sources
 
 __all__ = ["CProject", "CompileC", "SampleProject"]
@@ -231,7 +231,7 @@ def artifact(request: pytest.FixtureRequest) -> Artifact:
     found: Artifact | Nothing | None = getattr(request, "param", None)
     if found is None:
         pytest.fail("the fixture `artifact` needs @pytest.mark.hardening(glob) on the test", pytrace=False)
-    from pytest_hardening.marker import Nothing
+    from pytest_hardening.session.marker import Nothing
 
     if isinstance(found, Nothing):
         pytest.fail(found.reason, pytrace=False)
@@ -241,7 +241,7 @@ def artifact(request: pytest.FixtureRequest) -> Artifact:
 @pytest.fixture(scope="session")
 def hardening(pytestconfig: pytest.Config) -> Hardening:
     """The engine with the profile and the checks that the command line and the ini file name."""
-    from pytest_hardening.gate import Hardening
+    from pytest_hardening.session.gate import Hardening
 
     try:
         return Hardening(pytestconfig)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "pytest_hardening.fixtures",
     "pytest_hardening.toolchain_fixtures",
-    "pytest_hardening.posture_items",
+    "pytest_hardening.session.posture_items",
 ]
 
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     from .errors import ComparisonError, PolicyError
     from .extending import take_additions
-    from .package_ids import share_unpacked, with_packages_found
+    from .session.package_ids import share_unpacked, with_packages_found
 
     config.args = with_packages_found(config)
     share_unpacked(config)
@@ -47,13 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
     except PolicyError as error:
         raise pytest.UsageError(f"hardening: {error}") from None
     if config.getoption("hardening_build_logs") or config.getini("hardening_build_log"):
-        from .build_log_items import register
+        from .session.build_log_items import register
 
         register(config)
     settings = settings_of(config)
     if not settings.active and not settings.idle:
         return
-    from .gate import GATE, Gate, policy_of
+    from .session.gate import GATE, Gate, policy_of
 
     if not settings.active:
         try:
@@ -65,15 +65,15 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[GATE] = Gate(config)
         if settings.compare is not None:
-            from .comparison import COMPARING, Comparing
+            from .session.comparison import COMPARING, Comparing
 
             config.stash[COMPARING] = Comparing(config)
             config.pluginmanager.register(config.stash[COMPARING], "hardening-comparison")
     except (ComparisonError, PolicyError) as error:
         raise pytest.UsageError(f"hardening: {error}") from None
     if not hasattr(config, "workerinput"):
-        from .accounts import Accounts
-        from .summary import Gatherer
+        from .session.accounts import Accounts
+        from .session.summary import Gatherer
 
         config.pluginmanager.register(Accounts(config), "hardening-accounts")
         config.pluginmanager.register(Gatherer(config), "hardening-gatherer")
@@ -85,8 +85,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     from .errors import PolicyError
     from .extending import take_additions
-    from .gate import policy_of
     from .policy.shown import shown_policy
+    from .session.gate import policy_of
 
     try:
         take_additions(config)  # pytest is not configured yet
@@ -102,7 +102,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: a worker is about to start."""
-    from .package_ids import give_unpacked
+    from .session.package_ids import give_unpacked
 
     give_unpacked(node.workerinput)
 
@@ -121,7 +121,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
                 "and the fixture alone)"
             )
         return None
-    from .gate import GATE
+    from .session.gate import GATE
 
     return f"hardening: {config.stash[GATE].title}"
 
@@ -129,7 +129,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if str(file_path) not in settings_of(parent.config).named:
         return None
-    from .collection import collector_at
+    from .session.collection import collector_at
 
     return collector_at(file_path, parent)
 
@@ -141,15 +141,15 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if late := list(late_additions(config)):
         if not hasattr(config, "workerinput"):
             raise pytest.UsageError("hardening: " + "; ".join(": ".join(one) for one in late))
-        from .collection import problem_items  # of workers xdist passes on no usage error
+        from .session.collection import problem_items  # of workers xdist passes on no usage error
 
         items += problem_items(session, late)
     settings = settings_of(config)
     if not settings.active:
         return
-    from .collection import CheckItem, UnjudgedItem, collect_items, each_once, none_judged
-    from .gate import GATE
-    from .target_items import collect_targets
+    from .session.collection import CheckItem, UnjudgedItem, collect_items, each_once, none_judged
+    from .session.gate import GATE
+    from .session.target_items import collect_targets
 
     found = [] if settings.picked else [*collect_targets(session), *collect_items(session, settings.paths)]
     items[:] = each_once([*items, *found])
@@ -162,8 +162,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not settings_of(session.config).active:
         return
-    from .collection import CheckItem
-    from .gate import GATE
+    from .session.collection import CheckItem
+    from .session.gate import GATE
 
     chosen = ((item.artifact, item.check) for item in session.items if isinstance(item, CheckItem))
     session.config.stash[GATE].select(chosen)
@@ -173,7 +173,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is None or not settings_of(session.config).active:
         return
-    from .gate import GATE
+    from .session.gate import GATE
 
     gate = session.config.stash[GATE]
     output["hardening_left_out"] = dict(gate.left_out)
@@ -199,7 +199,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None:
         return
     from .errors import PolicyError
-    from .marker import NO_ARTIFACT, artifacts_of
+    from .session.marker import NO_ARTIFACT, artifacts_of
 
     if "artifact" not in metafunc.fixturenames:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {NO_ARTIFACT}")
@@ -216,7 +216,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     marker = item.get_closest_marker("hardening")
     artifact: Artifact | None = getattr(item, "funcargs", {}).get("artifact")
     if marker is not None and isinstance(item, pytest.Function):
-        from .marker import NO_ARTIFACT, require
+        from .session.marker import NO_ARTIFACT, require
 
         if artifact is None:  # the methods of unittest.TestCase take no fixtures
             pytest.fail(NO_ARTIFACT, pytrace=False)

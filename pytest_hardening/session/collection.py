@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import MISSING, artifact_at, discover, leads_to_package
-from .artifacts.names import display, shown
-from .artifacts.packages.contents import INSIDE
-from .checks.registry import check_names, get_check
-from .engine import kind_of
-from .errors import ArtifactError, NotHardened
-from .extending import find_artifacts
+from ..artifacts.discovery import MISSING, artifact_at, discover, leads_to_package
+from ..artifacts.names import display, shown
+from ..artifacts.packages.contents import INSIDE
+from ..checks.registry import check_names, get_check
+from ..engine import kind_of
+from ..errors import ArtifactError, NotHardened
+from ..extending import find_artifacts
+from ..model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
+from ..policy.decision import Decision, Ruling, rule
+from ..policy.given import COMMAND_LINE
+from ..reports.document import with_decision
+from ..reports.message import message, with_fix
 from .gate import GATE
-from .model import Artifact, ArtifactReport, Kind, Outcome, Report, Verdict
-from .policy.decision import Decision, Ruling, rule
-from .policy.given import COMMAND_LINE
-from .reports.document import with_decision
-from .reports.message import message, with_fix
 
 __all__ = [
     "MAKE_ITEM",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import BuildError, ComparisonError, NotHardened, PolicyError, ToolchainError
+from ..errors import BuildError, ComparisonError, NotHardened, PolicyError, ToolchainError
 
 if TYPE_CHECKING:
-    from .toolchain import Cell, Posture, Prober, Toolchain
+    from ..toolchain import Cell, Posture, Prober, Toolchain
 
 __all__ = ["PostureItem", "Postures"]
 
@@ -74,11 +74,11 @@ class Postures:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        from .extending import added_probes
-        from .runtime import at_run_time
-        from .toolchain import PROBES, Prober
-        from .toolchain.snapshot import load_postures
-        from .toolchain_fixtures import persistent_cache, selected_toolchains
+        from ..extending import added_probes
+        from ..runtime import at_run_time
+        from ..toolchain import PROBES, Prober
+        from ..toolchain.snapshot import load_postures
+        from ..toolchain_fixtures import persistent_cache, selected_toolchains
 
         self._config = config
         self.updates = bool(config.getoption("hardening_update_posture"))
@@ -119,7 +119,7 @@ class Postures:
 
     def older(self, toolchain: Toolchain) -> Posture | None:
         """What was saved of a toolchain, or of the version before it."""
-        from .toolchain.snapshot import counterpart
+        from ..toolchain.snapshot import counterpart
 
         return counterpart(toolchain.to_json(), self.old, self._probers)
 
@@ -146,16 +146,16 @@ class Postures:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         text = dict(report.user_properties).get(PROPERTY) if report.when == "call" else None
         if isinstance(text, str):
-            from .toolchain import Posture
-            from .toolchain.snapshot import merged
+            from ..toolchain import Posture
+            from ..toolchain.snapshot import merged
 
             self._found = merged(self._found, [Posture.from_json(json.loads(text))])
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if not self.updates or hasattr(self._config, "workerinput") or self._config.option.collectonly:
             return
-        from .toolchain import save_postures
-        from .toolchain.snapshot import merged
+        from ..toolchain import save_postures
+        from ..toolchain.snapshot import merged
 
         found = [self._ordered(posture, self._probers[posture.id]) for posture in self._found.values()]
         try:
@@ -167,8 +167,8 @@ class Postures:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._config.option.collectonly or not self._found:
             return
-        from .elf.image import printable
-        from .toolchain.tables import text_table
+        from ..elf.image import printable
+        from ..toolchain.tables import text_table
 
         terminalreporter.ensure_newline()
         terminalreporter.section("hardening: posture", sep="=")
@@ -191,7 +191,7 @@ class Postures:
 
     def _changes(self) -> Iterator[str]:
         """What is not as it was saved."""
-        from .toolchain.snapshot import counterpart, facts_changed, posture_changes
+        from ..toolchain.snapshot import counterpart, facts_changed, posture_changes
 
         if not self.old:
             return
@@ -245,14 +245,14 @@ class PostureItem(pytest.Item):
         if cell.contradiction:
             raise NotHardened(f"{self.toolchain}: {self.name}: {cell.contradiction}\n  {cell.summary}")
         if cell.state.value not in _SHOWN:
-            from .toolchain.snapshot import cell_text
+            from ..toolchain.snapshot import cell_text
 
             pytest.skip(f"{cell_text(cell)}: {cell.summary}")
 
     def _require_no_loss(self, older: Posture, cell: Cell) -> None:
-        from .elf.image import printable
-        from .toolchain import Effect
-        from .toolchain.snapshot import cell_change
+        from ..elf.image import printable
+        from ..toolchain import Effect
+        from ..toolchain.snapshot import cell_change
 
         change = cell_change(self.toolchain, older.cells.get(self.name), cell)
         if change is not None and change.effect is Effect.LOST:

@@ -11,15 +11,15 @@ import pytest
 
 from pytest_hardening.artifacts.build_systems.build import read_build
 from pytest_hardening.artifacts.build_systems.output import Build, Output
-from pytest_hardening.attribution import attributed
+from pytest_hardening.causes.attribution import attributed
+from pytest_hardening.causes.switches import SWITCHES, Given, compiler_options, linker_options
 from pytest_hardening.checks.registry import check_names, get_check
 from pytest_hardening.engine import inspect
 from pytest_hardening.model import Outcome, Verdict
 from pytest_hardening.recipe import CompileCommand, Fragment, Recipe
-from pytest_hardening.switches import SWITCHES, Given, compiler_options, linker_options
 from pytest_hardening.toolchain import shipped_sample_project
 
-from .cmake_builds import configured, make, write_files
+from ..cmake_builds import configured, make, write_files
 
 
 @pytest.fixture(scope="module")

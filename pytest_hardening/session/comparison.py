@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import discover
-from .artifacts.names import shown
-from .builds import build_at, found_at, is_report, is_single
+from ..artifacts.discovery import discover
+from ..artifacts.names import shown
+from ..builds import build_at, found_at, is_report, is_single
+from ..compare.changes import Change, Effect, compare_files
+from ..compare.matching import Match, matched
+from ..compare.records import Build, Record, records_of
+from ..elf.image import printable
+from ..errors import ArtifactError, ComparisonError, NotHardened
+from ..model import Artifact, Outcome, Report, Verdict
+from ..policy.decision import Decision, Ruling, decide
+from ..reports.comparison import change_lines, counted
+from ..reports.message import with_fix
 from .collection import MAKE_ITEM, ArtifactCollector, CheckItem, ProblemItem
-from .compare.changes import Change, Effect, compare_files
-from .compare.matching import Match, matched
-from .compare.records import Build, Record, records_of
-from .elf.image import printable
-from .errors import ArtifactError, ComparisonError, NotHardened
 from .gate import GATE, Gate
-from .model import Artifact, Outcome, Report, Verdict
-from .policy.decision import Decision, Ruling, decide
-from .reports.comparison import change_lines, counted
-from .reports.message import with_fix
 
 __all__ = ["COMPARING", "ComparedItem", "Comparing", "LossItem"]
 

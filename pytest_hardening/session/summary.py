@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from .artifacts.discovery import counted
-from .artifacts.names import shown
-from .checks.registry import check_names
+from ..artifacts.discovery import counted
+from ..artifacts.names import shown
+from ..checks.registry import check_names
+from ..engine import NOT_DEMANDED
+from ..extending import report_to_plugins
+from ..reports.document import write_document
+from ..reports.message import with_fix
+from ..reports.table import table
 from .collection import PROPERTY, UNJUDGED
-from .engine import NOT_DEMANDED
-from .extending import report_to_plugins
 from .gate import GATE
-from .reports.document import write_document
-from .reports.message import with_fix
-from .reports.table import table
 
 __all__ = ["Gatherer"]
 

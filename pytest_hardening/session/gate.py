@@ -9,22 +9,22 @@ from dataclasses import replace
 
 import pytest
 
-from .artifacts.build_systems.linker_map import stack_makers
-from .artifacts.build_systems.targets import Target, Targets, find_targets
-from .artifacts.names import display
-from .artifacts.packages.contents import INSIDE
-from .assertions import require
-from .attribution import attributed
-from .engine import artifact_of, inspect, judge, kind_of
-from .errors import ArtifactError
-from .model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
-from .options import Settings, settings_of
-from .policy.acceptance import acceptance_of
-from .policy.given import COMMAND_LINE, DEFAULT
-from .policy.policy import PLUGINS, Policy, load_policy
-from .policy.profile import Profile
-from .policy.survey import Survey, Surveyed
-from .staleness import why_stale
+from ..artifacts.build_systems.linker_map import stack_makers
+from ..artifacts.build_systems.targets import Target, Targets, find_targets
+from ..artifacts.names import display
+from ..artifacts.packages.contents import INSIDE
+from ..assertions import require
+from ..causes.attribution import attributed
+from ..causes.staleness import why_stale
+from ..engine import artifact_of, inspect, judge, kind_of
+from ..errors import ArtifactError
+from ..model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
+from ..options import Settings, settings_of
+from ..policy.acceptance import acceptance_of
+from ..policy.given import COMMAND_LINE, DEFAULT
+from ..policy.policy import PLUGINS, Policy, load_policy
+from ..policy.profile import Profile
+from ..policy.survey import Survey, Surveyed
 
 __all__ = ["GATE", "Gate", "Hardening", "policy_of"]
 

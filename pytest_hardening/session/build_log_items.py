@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .artifacts.build_log import BuildLog, Logged, Quiet, Step, read
-from .artifacts.names import display
-from .checks.required_flags import missing_in_compile, missing_in_link
-from .errors import ArtifactError, NotHardened, ToolchainError
+from ..artifacts.build_log import BuildLog, Logged, Quiet, Step, read
+from ..artifacts.names import display
+from ..checks.required_flags import missing_in_compile, missing_in_link
+from ..errors import ArtifactError, NotHardened, ToolchainError
+from ..toolchain.build_flags import hardening_flags
+from ..toolchain.packages import find_tool
 from .gate import policy_of
-from .toolchain.build_flags import hardening_flags
-from .toolchain.packages import find_tool
 
 __all__ = ["register"]
 

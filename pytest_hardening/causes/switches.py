@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from .recipe import Fragment
+from ..recipe import Fragment
 
 __all__ = ["COMPILE", "LINK", "PIC", "SWITCHES", "Given", "Switch", "compiler_options", "linker_options"]
 

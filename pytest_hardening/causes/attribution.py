@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .artifacts.build_systems.output import Build
-from .artifacts.names import display
-from .checks.functions import parsed
-from .elf.image import printable
-from .model import Evidence, Outcome, Verdict
-from .recipe import CompileCommand, Recipe
+from ..artifacts.build_systems.output import Build
+from ..artifacts.names import display
+from ..checks.functions import parsed
+from ..elf.image import printable
+from ..model import Evidence, Outcome, Verdict
+from ..recipe import CompileCommand, Recipe
 from .switches import COMPILE, LINK, PIC, SWITCHES, Given, Switch, compiler_options, linker_options
 
 __all__ = ["attributed"]

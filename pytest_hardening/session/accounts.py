@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from .artifacts.names import shown
+from ..artifacts.names import shown
+from ..policy.baseline import Entry, write_baseline
+from ..policy.decision import Decision
+from ..policy.globs import TARGET, is_wild, lie_below
+from ..policy.ledger import Ledger
+from ..policy.survey import Surveyed
+from ..policy.waiver import Waiver, template
 from .collection import RULING
 from .gate import GATE
-from .policy.baseline import Entry, write_baseline
-from .policy.decision import Decision
-from .policy.globs import TARGET, is_wild, lie_below
-from .policy.ledger import Ledger
-from .policy.survey import Surveyed
-from .policy.waiver import Waiver, template
 
 __all__ = ["Accounts"]
 

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import pytest
 
-from .artifacts.discovery import MISSING, discover
-from .artifacts.names import shown
-from .assertions import require as require_profile
-from .errors import ArtifactError, NotHardened, PolicyError
+from ..artifacts.discovery import MISSING, discover
+from ..artifacts.names import shown
+from ..assertions import require as require_profile
+from ..errors import ArtifactError, NotHardened, PolicyError
+from ..model import Artifact, Outcome
+from ..options import profile_in, settings_of
+from ..policy.arguments import strings
+from ..policy.profile import Profile
 from .gate import Hardening
-from .model import Artifact, Outcome
-from .options import profile_in, settings_of
-from .policy.arguments import strings
-from .policy.profile import Profile
 
 __all__ = ["NO_ARTIFACT", "Nothing", "artifacts_of", "require"]
 

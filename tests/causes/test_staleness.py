@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pytest_hardening.artifacts.build_systems.targets import find_targets
-from pytest_hardening.staleness import why_stale
+from pytest_hardening.causes.staleness import why_stale
 from pytest_hardening.toolchain import Compiler
 
-from .cmake_builds import GENERATORS, cmake, configured, make, write_files
+from ..cmake_builds import GENERATORS, cmake, configured, make, write_files
 
 FILES = {
     "CMakeLists.txt": """\

@@ -19,14 +19,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .artifacts.build_systems.output import Build
-from .artifacts.names import display
-from .elf.facts import Need, Unit
-from .elf.reader import ElfReader
-from .elf.source import Source
-from .errors import ArtifactError
-from .model import Artifact
-from .recipe import CompileCommand, Recipe
+from ..artifacts.build_systems.output import Build
+from ..artifacts.names import display
+from ..elf.facts import Need, Unit
+from ..elf.reader import ElfReader
+from ..elf.source import Source
+from ..errors import ArtifactError
+from ..model import Artifact
+from ..recipe import CompileCommand, Recipe
 from .switches import Given, compiler_options
 
 __all__ = ["why_stale"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .artifacts.packages.contents import INSIDE
+from ..artifacts.packages.contents import INSIDE
 
 __all__ = ["give_unpacked", "share_unpacked", "with_packages_found"]
 
@@ -21,7 +21,7 @@ def with_packages_found(config: pytest.Config) -> list[str]:
 
 
 def _rewritten(config: pytest.Config) -> Iterator[str]:
-    from .artifacts.names import display
+    from ..artifacts.names import display
 
     here, base = str(config.invocation_params.dir), os.path.realpath(config.rootpath)
     for argument in config.args:
@@ -37,7 +37,7 @@ def _rewritten(config: pytest.Config) -> Iterator[str]:
 
 def give_unpacked(workerinput: dict[str, Any]) -> None:
     """Tell a worker where its controller unpacks packages."""
-    from .artifacts.packages.folder import folder_name
+    from ..artifacts.packages.folder import folder_name
 
     workerinput[_FOLDER] = folder_name()
 
@@ -46,6 +46,6 @@ def share_unpacked(config: pytest.Config) -> None:
     """In a worker, unpack where its controller does; it may run on another machine."""
     folder = getattr(config, "workerinput", {}).get(_FOLDER)
     if folder is not None and os.path.isdir(os.path.dirname(folder)):
-        from .artifacts.packages.folder import share
+        from ..artifacts.packages.folder import share
 
         share(folder)
