@@ -27,6 +27,7 @@ KEPT_VARIABLES = (
     "XDG_CONFIG_HOME",
     "CCACHE_DIR",
     "CCACHE_CONFIGPATH",
+    "ZIG_GLOBAL_CACHE_DIR",
 )
 
 # 1980-01-01: the first second that archives of every kind, zip included, can hold.

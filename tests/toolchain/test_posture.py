@@ -28,7 +28,7 @@ from pytest_hardening.toolchain.probe_source import PROBE
 
 from .toolchains_here import HERE
 
-COMMANDS = [here.command for here in HERE]
+COMMANDS = [pytest.param(here.command, id=here.id) for here in HERE]
 GCC = "gcc-12"
 
 # Macros that a compiler predefines where it does something (GCC manual, "Common Predefined Macros"; clang defines the
@@ -44,7 +44,7 @@ def macros(toolchain: Toolchain, *flags: str) -> str:
     return execute((*toolchain.command, *flags, "-dM", "-E", "-x", "c", "/dev/null"), cwd=Path("/")).output
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one != "tcc"])
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one.id not in ("tcc", "zig")])  # zig defines no __PIE__
 def test_states_are_those_of_the_macros(
     command: str, toolchain_for: Callable[[str], Toolchain], posture_for: Callable[[str], Posture]
 ) -> None:
@@ -70,7 +70,7 @@ def test_what_a_flag_brings_is_there_for_readelf(
     signs = {
         "bind-now": ("-d", r"\bNOW\b"),
         "relro": ("-l", r"GNU_RELRO"),
-        "nx-stack": ("-l", r"GNU_STACK.* RW +0x"),
+        "nx-stack": ("-l", r"GNU_STACK.* RW +0"),
         "build-id": ("-n", r"Build ID"),
         "static-pie": ("-h", r"DYN \(Position"),
         "fortify-1": ("-s", r"__\w+_chk\b"),

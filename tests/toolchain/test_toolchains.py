@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,18 +16,18 @@ from pytest_hardening.toolchain import toolchains as module
 from .toolchains_here import HERE, Here
 
 
-@pytest.mark.parametrize("here", HERE, ids=[here.command for here in HERE])
+@pytest.mark.parametrize("here", HERE, ids=[here.id for here in HERE])
 def test_identified(here: Here, toolchain_for: Callable[[str], Toolchain]) -> None:
     found = toolchain_for(here.command)
     assert (found.family, found.machine, found.target) == (here.family, here.machine, here.target)
     assert (found.libc, found.linker) == (here.libc, here.linker)
     assert found.libc_version.startswith("1." if here.libc == "musl" else "2.")
-    assert found.linker_version[0].isdigit()
+    assert found.linker_version[:1].isdigit() == bool(here.linker)
     numbers = ".".join(found.version.split(".")[:2])
     assert found.id == f"{here.family}-{numbers}-{here.machine}{'-musl' if here.libc == 'musl' else ''}"
     if here.family == "gcc":
         assert any(option.startswith("--target=") for option in found.configured)
-    if here.family != "tcc":
+    if here.family not in ("tcc", "zig"):
         assert "-pie" in found.defaults
 
 
@@ -113,17 +112,6 @@ def test_a_damaged_entry_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert json.loads(entry.read_text())["id"] == found[0].id
         entry.write_text(text)
     assert found[0] == found[1]
-
-
-def test_zig(toolchain_for: Callable[[str], Toolchain]) -> None:
-    """PyPI's ziglang is 440 MB large, so tests do not ask for it; where it is installed it must be known."""
-    zig = shutil.which("zig")
-    python = os.environ.get("ZIGLANG_PYTHON")
-    if zig is None and python is None:
-        pytest.skip("no zig: it is too large to be required")
-    found = toolchain_for(f"{zig} cc" if zig else f"{python} -m ziglang cc")
-    assert (found.family, found.machine) == ("zig", "x86_64")
-    assert found.id.startswith("zig-0.")
 
 
 @pytest.mark.parametrize(

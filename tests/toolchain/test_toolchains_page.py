@@ -26,7 +26,7 @@ def columns(table: str = TABLE) -> dict[str, dict[str, str]]:
     return {name: {cells[0]: cells[1 + place] for cells in lines[start + 1 : end]} for place, name in enumerate(ids)}
 
 
-@pytest.mark.parametrize("command", [here.command for here in HERE])
+@pytest.mark.parametrize("command", [here.command for here in HERE], ids=[here.id for here in HERE])
 def test_the_table_is_true(
     command: str, toolchain_for: Callable[[str], Toolchain], posture_for: Callable[[str], Posture]
 ) -> None:

@@ -1,7 +1,9 @@
-"""The toolchains that the tests ask: everything that apt-packages.txt brings, each with what it must be."""
+"""The toolchains that the tests ask: all that apt-packages.txt and the test extra bring, each with what it must be."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import NamedTuple
 
 __all__ = ["HERE", "Here"]
@@ -16,6 +18,11 @@ class Here(NamedTuple):
     target: str
     libc: str = "glibc"
     linker: str = "GNU ld"
+
+    @property
+    def id(self) -> str:
+        """What tests are called, wherever Python lies."""
+        return "zig" if self.family == "zig" else self.command
 
 
 HERE = (
@@ -32,4 +39,5 @@ HERE = (
     Here("powerpc64le-linux-gnu-gcc", "gcc", "ppc64le", "powerpc64le-linux-gnu"),
     Here("s390x-linux-gnu-gcc", "gcc", "s390x", "s390x-linux-gnu"),
     Here("riscv64-linux-gnu-gcc", "gcc", "riscv64", "riscv64-linux-gnu"),
+    Here(f"{shlex.quote(sys.executable)} -m ziglang cc", "zig", "x86_64", "x86_64-unknown-linux-musl", linker=""),
 )
