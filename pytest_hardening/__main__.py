@@ -62,11 +62,20 @@ class _PrintFolder(argparse.Action):
         parser.exit()
 
 
+class _PrintVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"pytest-hardening {version('pytest-hardening')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_hardening", description="Judge the hardening of ELF files.")
     parser.add_argument(
         "--cmake-dir", action=_PrintFolder, nargs=0, help="print the folder of PytestHardeningConfig.cmake and exit"
     )
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     inspect = commands.add_parser(
         "inspect",

@@ -108,7 +108,8 @@ def add_options(parser: pytest.Parser) -> None:
         default=[],
         metavar="DIR",
         dest="hardening_builds",
-        help="judge what the targets of this build folder of CMake make (repeatable); nothing is run",
+        help="judge what the targets of this build folder (CMake, Meson, compile_commands.json) make (repeatable); "
+        "nothing is run",
     )
     group.addoption(
         "--hardening-target",

@@ -19,6 +19,9 @@ pytest_plugins = [
     "pytest_hardening.session.posture_items",
 ]
 
+#: The user property of a test with the marker that passed although a file does not tell: "check: summary".
+_UNKNOWN = "hardening_unknown"
+
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from . import hookspecs
@@ -210,6 +213,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("artifact", found, ids=[artifact.display for artifact in found], indirect=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tests with the marker pass where a file does not tell; that they did is told."""
+    passed = terminalreporter.stats.get("passed", [])
+    told = [(one.nodeid, text) for one in passed for name, text in one.user_properties if name == _UNKNOWN]
+    if told:
+        terminalreporter.section("hardening: unknown in tests that passed", yellow=True)
+        for nodeid, text in dict.fromkeys(told):
+            terminalreporter.write_line(f"? {nodeid}: {text}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     why_needless = ""
@@ -221,7 +234,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         if artifact is None:  # the methods of unittest.TestCase take no fixtures
             pytest.fail(NO_ARTIFACT, pytrace=False)
         if marker.kwargs.get("profile") is not None or marker.kwargs.get("checks") is not None:
-            why_needless = require(marker, artifact, item.config)
+            told = require(marker, artifact, item.config)
+            why_needless = told.nothing
+            item.user_properties += [(_UNKNOWN, text) for text in told.unknown]
     result = yield
     if why_needless:  # after the body, which may ask for something else
         pytest.skip(why_needless)

@@ -25,7 +25,7 @@ class Culprit:
     ----------
     name: as it is shown, but relative to the project: `src/F.c: copy()`, `copy()`, `F.c`, `F.o`, `0x1149-0x11a0`.
     unit: the translation unit or archive member, relative to the project's root folder where it lies below it; else the
-        symbol, the library or the element of a search path. Empty when unknown.
+        symbol, the library or the element of a search path, with `<root>` for that folder. Empty when unknown.
     function: the symbol; empty when unknown.
     parts: of an archive's member, what falls short in it; None where that is not known in full.
     source: the unit as the file names it.
@@ -95,7 +95,7 @@ def read_culprit(name: str, root: str = "") -> Culprit:
     found = parsed(name)
     below = root.rstrip("/") + "/"
     if found.is_entry:
-        unit, name = found.unit, name.replace(below, "<root>/") if root else name
+        unit, name = (text.replace(below, "<root>/") if root else text for text in (found.unit, name))
     else:
         unit = posixpath.normpath(found.unit) if found.unit.startswith("/") else found.unit
         unit = unit.removeprefix(below) if root else unit

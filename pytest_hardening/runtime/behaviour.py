@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import inspect
-from ..errors import BuildError, NotHardened
+from ..errors import ArtifactError, BuildError, NotHardened
 from ..model import Artifact, Outcome, Verdict
 from .offences import WENT_THROUGH, Offence, offence_of
 from .sandbox import emulator_for, run_program, target_of
@@ -90,7 +90,10 @@ def observe(
 
 def run_offence(path: str, offence: Offence, emulator: Sequence[str] | None = None) -> tuple[Ending, str]:
     """What becomes of an offence when its program runs, and how that ended; parameters and errors as of `observe`."""
-    machine, libc = target_of(path)
+    try:
+        machine, libc = target_of(path)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from None
     in_front = emulator_for(machine) if emulator is None else tuple(emulator)
     return _places(path, in_front) if offence.when == "runs" else _end(path, offence, in_front, libc)
 
@@ -101,6 +104,8 @@ def commit(
     flags: Sequence[str] | None = None,
 ) -> Behaviour:
     """Compile an offence, run it where that shows anything, and say what became of it.
+
+    In a test: `commit("bad-format", lambda source, flags: compile_c(source, flags=flags))`.
 
     Parameters
     ----------

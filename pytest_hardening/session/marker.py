@@ -64,8 +64,21 @@ def artifacts_of(marker: pytest.Mark, config: pytest.Config) -> list[Artifact | 
     return [*found.artifacts, Nothing("; ".join(reasons), "; ".join(told))]
 
 
-def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> str:
-    """Assert what the marker's profile and checks require; return why nothing of it applies, or an empty text.
+class Told(NamedTuple):
+    """What a test with the marker does not fail for, and should not hide.
+
+    Parameters
+    ----------
+    nothing: why nothing of what is required applies; empty where something does.
+    unknown: "check: summary" of each verdict that the file does not tell.
+    """
+
+    nothing: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> Told:
+    """Assert what the marker's profile and checks require.
 
     Fails the test with the verdicts' text, and no traceback, when the artifact falls short or cannot be judged.
     """
@@ -77,8 +90,10 @@ def require(marker: pytest.Mark, artifact: Artifact, config: pytest.Config) -> s
     else:
         verdicts = report.artifact.verdicts
         if any(verdict.outcome is not Outcome.NOT_APPLICABLE for verdict in verdicts):
-            return ""
-        return f"{artifact.display}: {'; '.join(f'{v.check} does not apply: {v.summary}' for v in verdicts)}"
+            ignored = {check for check, what in report.artifact.unknown.items() if what == "ignore"}
+            doubts = (v for v in verdicts if v.outcome is Outcome.UNKNOWN and v.check not in ignored)
+            return Told(unknown=tuple(f"{verdict.check}: {verdict.summary}" for verdict in doubts))
+        return Told(f"{artifact.display}: {'; '.join(f'{v.check} does not apply: {v.summary}' for v in verdicts)}")
     pytest.fail(reason, pytrace=False)  # not in the handler: pytest would show the error twice
 
 

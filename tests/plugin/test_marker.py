@@ -284,3 +284,25 @@ def test_profile_of_a_marker_is_relative_to_the_root(user: User, monkeypatch: py
     )
     monkeypatch.chdir(user.path / "build")
     user.pytest("..").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
+def test_unknown_is_told(user: User, workers: tuple[str, ...]) -> None:
+    """A test with the marker passes where the file does not tell, but not in silence."""
+    (user.path / "plain.c").write_text("int main(void) { return 0; }\n")
+    user.pytester.run("gcc", "-O2", "-s", user.path / "plain.c", "-o", user.path / "plain")
+    user.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.hardening("plain", checks=["auto-var-init", "pie"])
+        def test_it(artifact): pass
+        """
+    )
+    result = user.pytest(*workers, subprocess=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*hardening: unknown in tests that passed*", "? *::test_it[[]plain]: auto-var-init: no flags on record"]
+    )
+    result = user.pytest("--hardening-strict", *workers, subprocess=True)
+    result.assert_outcomes(failed=1)

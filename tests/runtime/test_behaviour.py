@@ -105,8 +105,10 @@ def test_what_is_no_program(compile_c: CompileC, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\nexit 42\n")
     script.chmod(stat.S_IRWXU)
-    with pytest.raises(ArtifactError, match="not an ELF file"):
+    with pytest.raises(ArtifactError, match=f"{script}: not an ELF file"):
         observe(script, "got-write")
+    with pytest.raises(ArtifactError, match="nothing: does not exist"):
+        observe(tmp_path / "nothing", "got-write")
     with pytest.raises(KeyError, match="no offence 'smash'; there are: stack-smash"):
         observe(compile_c("int main(void) { return 0; }"), "smash")
 
