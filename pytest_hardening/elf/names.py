@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ..errors import ArtifactError
 from . import layout as elf
@@ -82,11 +83,10 @@ def odd_names(image: Image) -> OddNames:
     return OddNames(tuple(dict.fromkeys(found)), unread)
 
 
-def _tables(image: Image) -> list[tuple[str, bytes]]:
-    """The string tables, each once, with what they are."""
-    tables = []
+def _tables(image: Image) -> Iterator[tuple[str, bytes]]:
+    """The string tables, each once, with what they are; one at a time, as they can be large."""
     if image.dynamic is not None:
-        tables.append(("dynamic string table", image.dynamic_strings()))
+        yield "dynamic string table", image.dynamic_strings()
     sections = image.sections
     places = {}
     for section in sections:
@@ -94,14 +94,17 @@ def _tables(image: Image) -> list[tuple[str, bytes]]:
             places[section.link] = "symbol table"
     if 0 < image.header.shstrndx < len(sections):
         places.setdefault(image.header.shstrndx, "section headers")
+    own = next((section.link for section in sections if section.type == elf.SHT_SYMTAB), None)  # as symbol_section
     for index, place in places.items():
         section = sections[index]
         if section.type != elf.SHT_STRTAB or (section.name == ".dynstr" and image.dynamic is not None):
             continue
         if section.size > _MOST_SEARCHED:
             raise ArtifactError(f"malformed: a string table of {section.size:#x} bytes")
-        tables.append((place, image.source.read(section.offset, section.size)))
-    return tables
+        if index == own and image.symbol_data is not None and image.symbol_data[1]:
+            yield place, image.symbol_data[1]  # others have read it
+            continue
+        yield place, image.source.read(section.offset, section.size)
 
 
 def _matching(table: bytes, pattern: re.Pattern[bytes]) -> list[str]:
