@@ -225,7 +225,7 @@ def find_artifacts(
         own.update((artifact.path, artifact) for artifact in artifacts)
     found = discover(ordinary, objects=objects, base=base, objects_option="--hardening-objects")
     merged = {**{artifact.path: artifact for artifact in found.artifacts}, **own}
-    problems += [*_shown_alike(merged.values()), *found.problems]
+    problems += [*_shown_alike(one for artifact in merged.values() for one in artifact.names), *found.problems]
     ordered = sorted(merged.values(), key=lambda artifact: artifact.display)
     named = {*own, *(os.path.realpath(path) for path in ordinary if os.path.isfile(path))}
     return Discovery(tuple(ordered), tuple(problems), found.left_out), frozenset(named)

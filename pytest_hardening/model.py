@@ -178,6 +178,7 @@ class Artifact:
     recipe: how a build system says that it is made; None where nothing is known of that.
     packed: where it comes from, when `path` is a copy of a file of a package.
     role: what it is for; empty where nothing is known of that.
+    also: the same file under its other names: hard links that were found, too.
     """
 
     path: str
@@ -186,6 +187,12 @@ class Artifact:
     recipe: Recipe | None = field(default=None, compare=False, repr=False)
     packed: Packed | None = field(default=None, compare=False)
     role: Role = field(default="", compare=False)
+    also: tuple[Artifact, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def names(self) -> tuple[Artifact, ...]:
+        """The file under each of its names."""
+        return (self, *self.also)
 
     @property
     def file_name(self) -> str:

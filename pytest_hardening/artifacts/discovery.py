@@ -9,12 +9,12 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model import Artifact, Packed
 from .archive import MAGIC, MAGIC_THIN
 from .names import display
-from .packages.contents import INSIDE, PACKAGE_NAMES, Contents
+from .packages.contents import INSIDE, PACKAGE_NAMES, Contents, Unpacked
 
 __all__ = ["MISSING", "Discovery", "artifact_at", "counted", "discover", "leads_to_package"]
 
@@ -37,7 +37,7 @@ class Discovery:
 
     Parameters
     ----------
-    artifacts: sorted by display name, each file once.
+    artifacts: sorted by display name, each file once, under the name that was found first.
     problems: (display name, reason) of paths that lead to nothing that could be judged.
     left_out: how many files were left out, by reason.
     """
@@ -70,7 +70,7 @@ def discover(
     walk = _Walk(objects, os.path.realpath(base or os.getcwd()), objects_option)
     for path in paths:
         walk.add(path)
-    ordered = sorted(walk.found.values(), key=lambda artifact: artifact.display)
+    ordered = sorted(walk.artifacts(), key=lambda artifact: artifact.display)
     left_out = Counter(walk.left_out.values()) + walk.left_in_packages
     return Discovery(tuple(ordered), tuple(walk.problems), dict(left_out))
 
@@ -91,11 +91,16 @@ class _Walk:
         self._base = base
         self._objects_option = objects_option
         self._roots: dict[str, str | None] = {}
-        self.found: dict[tuple[int, int] | str, Artifact] = {}
+        self._found: dict[tuple[int, int] | str, dict[str, Artifact]] = {}  # by file, by the name that is shown
         self.problems: list[tuple[str, str]] = []
         self.left_out: dict[str, str] = {}  # path -> reason
         self.left_in_packages: Counter[str] = Counter()
         self._packages: set[str] = set()
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """What was found, each file once."""
+        for first, *others in (names.values() for names in self._found.values()):
+            yield replace(first, also=tuple(others)) if others else first
 
     def add(self, path: str) -> None:
         """One path as the user gave it."""
@@ -145,7 +150,7 @@ class _Walk:
         for one in packages:
             real = os.path.realpath(one)
             contents = self._contents(real)
-            chosen = tuple(file for file in contents.files if _is_inside(file.inside, pattern))
+            chosen = tuple(_chosen(contents.files, pattern))
             problems = tuple((name, why) for name, why in contents.problems if not name or _is_inside(name, pattern))
             self._take_packed(real, Contents(chosen, problems, {}))
             taken += len(chosen) + len(problems)
@@ -178,9 +183,11 @@ class _Walk:
     def _take_packed(self, real: str, contents: Contents) -> None:
         name = display(real, self._base)
         for file in contents.files:
-            packed = Packed(real, file.inside, file.mode)
-            shown_as = f"{name}{INSIDE}{file.inside}"
-            self.found[file.path] = Artifact(file.path, shown_as, packed=packed, role=file.role)
+            names = self._found.setdefault(file.path, {})
+            for inside in (file.inside, *file.also):
+                packed = Packed(real, inside, file.mode)
+                shown_as = f"{name}{INSIDE}{inside}"
+                names.setdefault(shown_as, Artifact(file.path, shown_as, packed=packed, role=file.role))
         self.problems += [(f"{name}{INSIDE}{inside}" if inside else name, why) for inside, why in contents.problems]
 
     def _reason_inside(self, name: str, head: bytes) -> str | None:
@@ -199,10 +206,11 @@ class _Walk:
         except (OSError, ValueError):
             real = os.path.abspath(path)  # a dangling link has no other name
             key = real
-        if key not in self.found:
-            name = display(real, self._base)
-            self.found[key] = Artifact(real, name, self._build_root(os.path.dirname(real)))
-        return self.found[key]
+        names = self._found.setdefault(key, {})
+        name = display(real, self._base)
+        if name not in names:
+            names[name] = Artifact(real, name, self._build_root(os.path.dirname(real)))
+        return next(iter(names.values()))
 
     def _files(self, top: str) -> Iterator[str]:
         """`top`, or the files below it where it is a folder; a loop, as folders can lie deeper than Python recurses."""
@@ -301,6 +309,14 @@ def leads_to_package(path: str) -> bool:
     from .packages.formats import is_package
 
     return is_package(path)
+
+
+def _chosen(files: Iterable[Unpacked], pattern: str) -> Iterator[Unpacked]:
+    """The files of a package that a pattern leads to, under those names that it matches."""
+    for file in files:
+        names = [name for name in (file.inside, *file.also) if _is_inside(name, pattern)]
+        if names:
+            yield replace(file, inside=names[0], also=tuple(names[1:]))
 
 
 def _is_inside(name: str, pattern: str) -> bool:

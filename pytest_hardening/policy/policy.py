@@ -10,7 +10,7 @@ from functools import cached_property
 from ..artifacts.names import display
 from ..checks.registry import check_names
 from ..errors import PolicyError
-from ..model import Kind, Role
+from ..model import Artifact, Kind, Role
 from .document import ArtifactRule, Checks, PolicyDocument, Rules
 from .given import COMMAND_LINE, Given
 from .globs import TARGET, first_match, literal, matches
@@ -144,6 +144,10 @@ class Policy:
     def excluded(self, name: str) -> str | None:
         """The glob that leaves an artifact out, or None."""
         return first_match(name, self.document.exclude)
+
+    def kept(self, artifact: Artifact) -> Artifact | None:
+        """A file under the first of its names that is not left out; None where all of them are."""
+        return next((one for one in artifact.names if not self.excluded(one.display)), None)
 
     def with_profile(self, name: str) -> Profile:
         """What a profile requires that a test names; what unknown does is as the policy says.

@@ -92,7 +92,7 @@ class PackageCollector(pytest.Collector):
         gate = self.config.stash[GATE]
         base = os.path.realpath(self.config.rootpath)
         found = discover([str(self.path)], objects=gate.settings.objects, base=base)
-        files = [one for one in found.artifacts if not gate.policy.excluded(one.display)]
+        files = [one for one in map(gate.policy.kept, found.artifacts) if one is not None]
         return [
             *(ArtifactCollector.from_parent(self, artifact=one, named=False) for one in files),
             *(problem_collector(self, name, reason) for name, reason in found.problems),
@@ -279,19 +279,21 @@ def collect_items(session: pytest.Session, paths: tuple[str, ...]) -> list[pytes
     base = os.path.realpath(session.config.rootpath)
     found, named = find_artifacts(session.config, paths, objects=gate.settings.objects, base=base)
     gate.left_out.update(found.left_out)
-    excluded = {artifact for artifact in found.artifacts if gate.policy.excluded(artifact.display)}
-    gate.survey.exclude(artifact.display for artifact in excluded)
+    names = (one.display for artifact in found.artifacts for one in artifact.names)
+    gate.survey.exclude(name for name in names if gate.policy.excluded(name))
+    kept = [one for one in map(gate.policy.kept, found.artifacts) if one is not None]
+    excluded = len(found.artifacts) - len(kept)
     if excluded:
-        gate.left_out[f"files that {gate.policy.file} excludes"] += len(excluded)
-    if excluded and len(excluded) == len(found.artifacts):
+        gate.left_out[f"files that {gate.policy.file} excludes"] += excluded
+    if excluded and not kept:
         reason = f"{gate.policy.file} excludes everything in it, so nothing would be judged"
         return problem_items(session, [*((display(path, base), reason) for path in paths), *found.problems])
     problems = [(name, why) for name, why in found.problems if INSIDE not in name or not gate.policy.excluded(name)]
     items: list[pytest.Item] = []
-    for artifact in found.artifacts:
-        if artifact in excluded or artifact in gate.targets.found:
+    for artifact in kept:
+        if artifact in gate.targets.found:
             continue
-        is_named = artifact.path in named
+        is_named = any(one.path in named for one in artifact.names)
         collected = items_of(ArtifactCollector.from_parent(session, artifact=artifact, named=is_named))
         if not collected:
             gate.left_out["files that no required check applies to"] += 1

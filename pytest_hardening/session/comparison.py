@@ -96,9 +96,8 @@ class Comparing:
     @cached_property
     def _new(self) -> frozenset[str]:
         """The paths of the new build, whichever items are run."""
-        excluded = self._gate.policy.excluded
         artifacts = (*self._found, *self._gate.targets.found)
-        return frozenset(artifact.display for artifact in artifacts if not excluded(artifact.display))
+        return frozenset(kept.display for kept in map(self._gate.policy.kept, artifacts) if kept is not None)
 
     @cached_property
     def _pairs(self) -> dict[str, Match]:

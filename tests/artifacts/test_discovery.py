@@ -145,6 +145,18 @@ def test_links_lead_to_the_real_name_once(tree: Path) -> None:
     } | {"lib/libA.hard"}
 
 
+def test_all_names_of_a_file_are_known(tree: Path) -> None:
+    """So that a policy that leaves out one of them does not leave out the others."""
+    (tree / "bin/second").hardlink_to(tree / "bin/tool")
+    (tree / "lib/third").hardlink_to(tree / "bin/tool")
+    (tree / "lib/link").symlink_to("../bin/second")
+    found = discover(["bin", "lib"])
+    (tool,) = [one for one in found.artifacts if one.also]
+    assert [one.display for one in tool.names] == ["bin/second", "bin/tool", "lib/third"]
+    assert [one.path for one in tool.names] == [str(tree / one.display) for one in tool.names]
+    assert discover(["bin/tool", "lib/third", "bin/tool"]).artifacts[0].names == tool.names[1:]
+
+
 def test_dangling_and_looping_links(tree: Path) -> None:
     (tree / "lib/dangling.so").symlink_to("nowhere")
     (tree / "lib/loop.so").symlink_to("loop.so")

@@ -41,12 +41,14 @@ class Unpacked:
     inside: its name in the package, as it is shown: `usr/lib/libx.so`, of a package in the package `b.whl!/c.so`.
     mode: type and permissions that the package gives it (`st_mode`); 0 where it gives none.
     role: as in `Artifact`.
+    also: its other names in the package, as hard links give them.
     """
 
     path: str
     inside: str
     mode: int
     role: Role
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,13 @@ class Contents:
     left_out: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        files = [[one.path, one.inside, one.mode, one.role] for one in self.files]
+        files = [[one.path, one.inside, one.mode, one.role, one.also] for one in self.files]
         return {"files": files, "problems": [list(one) for one in self.problems], "left_out": dict(self.left_out)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Contents:
         problems = tuple((name, reason) for name, reason in data["problems"])
-        return cls(tuple(Unpacked(*one) for one in data["files"]), problems, Counter(data["left_out"]))
+        files = tuple(
+            Unpacked(path, inside, mode, role, tuple(also)) for path, inside, mode, role, also in data["files"]
+        )
+        return cls(files, problems, Counter(data["left_out"]))

@@ -10,8 +10,9 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ...elf.source import Source
@@ -63,10 +64,11 @@ class FolderBlobs:
 
 @dataclass
 class TarBlobs:
-    """The parts of an image in a tar archive: the copy of each, and links among them."""
+    """The parts of an image in a tar archive: the copy of each, links among them, and hard links to them."""
 
-    found: dict[str, str]
-    links: dict[str, str]
+    found: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    hard_links: dict[str, str] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
         return name in self.found or name in self.links
@@ -113,30 +115,61 @@ def images_of(blobs: Blobs) -> list[Image]:
     ArtifactError: what says so is missing or damaged.
     """
     try:
-        found = dict(_saved(blobs) if _is_saved(blobs) else _indexed(blobs))
+        found = list(_saved(blobs)) if _is_saved(blobs) else []
+        if not found or (_LAYOUT in blobs and _INDEX in blobs):  # `docker save` of today writes both
+            known = {one.layers for one in found}
+            found += [one for one in _indexed(blobs) if one.layers not in known]
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"damaged container image: {type(error).__name__}: {error}") from None
     if not found:
         raise ArtifactError("a container image without layers")
-    if len(set(found.values())) == 1:
-        return [Image("", next(iter(found.values())))]
-    return [Image(label, layers) for label, layers in sorted(found.items())]
+    if len({one.layers for one in found}) == 1:
+        return [Image("", found[0].layers)]
+    return sorted(_labelled(list(dict.fromkeys(found))))
 
 
-def _saved(blobs: Blobs) -> Iterator[tuple[str, tuple[str, ...]]]:
+class _Found(NamedTuple):
+    """One image, and what tells it from others; each may be empty but the digest."""
+
+    tag: str
+    platform: str
+    digest: str
+    layers: tuple[str, ...]
+
+
+#: What images are called: the first of these that only one image has.
+_LABELS: tuple[Callable[[_Found], str], ...] = (
+    lambda one: one.platform or one.tag or one.digest,
+    lambda one: "-".join(part for part in (one.tag, one.platform) if part),
+    lambda one: "-".join(part for part in (one.tag, one.platform) if part) + f"#{one.digest}",
+)
+
+
+def _labelled(found: list[_Found]) -> Iterator[Image]:
+    """Each under a label that no other one has."""
+    counts = [Counter(map(make, found)) for make in _LABELS]
+    taken: set[str] = set()
+    for number, one in enumerate(found):
+        labels = [make(one) for make, count in zip(_LABELS, counts, strict=True) if count[make(one)] == 1]
+        label = next((label for label in labels if label not in taken), f"{_LABELS[-1](one)}#{number}")
+        taken.add(label)
+        yield Image(label, one.layers)
+
+
+def _saved(blobs: Blobs) -> Iterator[_Found]:
     """The images of a `manifest.json`."""
     for entry in _limited(_json(blobs, _MANIFEST), _MOST_IMAGES, "images"):
-        tags = entry.get("RepoTags") or [str(entry["Config"])[:12]]
+        tags = entry.get("RepoTags") or [""]
         layers = [posixpath.normpath(str(name)) for name in _limited(entry["Layers"], _MOST_LAYERS, "layers")]
-        yield _label(str(tags[0])), tuple(layers)
+        yield _Found(_label(str(tags[0])), "", _short(str(entry["Config"])), tuple(layers))
 
 
-def _indexed(blobs: Blobs) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _indexed(blobs: Blobs) -> Iterator[_Found]:
     """The images of an `index.json`."""
-    pending = [(_INDEX, "", 0)]
+    pending = [(_INDEX, "", "", 0)]
     seen = 0
     while pending:
-        name, label, depth = pending.pop()
+        name, tag, platform, depth = pending.pop()
         data = _json(blobs, name)
         seen += 1
         if depth > _MOST_INDEXES or seen > 2 * _MOST_IMAGES:
@@ -144,13 +177,14 @@ def _indexed(blobs: Blobs) -> Iterator[tuple[str, tuple[str, ...]]]:
         if "manifests" in data:
             for one in _limited(data["manifests"], _MOST_IMAGES, "images"):
                 if _ATTESTATION not in (one.get("annotations") or {}):
-                    pending.append((_blob(one["digest"]), _platform(one) or label, depth + 1))
+                    below = _tag(one) or tag, _platform(one) or platform
+                    pending.append((_blob(one["digest"]), *below, depth + 1))
         elif "layers" in data:
             layers = _limited(data["layers"], _MOST_LAYERS, "layers")
             for layer in layers:
                 if "tar" not in str(layer.get("mediaType", "tar")) or "encrypted" in str(layer.get("mediaType")):
                     raise ArtifactError(f"a layer of the type {layer['mediaType']}: not read")
-            yield label or name.rpartition("/")[2][:12], tuple(_blob(layer["digest"]) for layer in layers)
+            yield _Found(tag, platform, _short(name), tuple(_blob(layer["digest"]) for layer in layers))
         else:
             raise ArtifactError(f"{name} is neither an index nor a manifest")
 
@@ -158,8 +192,17 @@ def _indexed(blobs: Blobs) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _platform(descriptor: Any) -> str:
     platform = descriptor.get("platform") or {}
     parts = [str(platform.get(key) or "") for key in ("os", "architecture", "variant")]
-    name = (descriptor.get("annotations") or {}).get("org.opencontainers.image.ref.name", "")
-    return _label("-".join(part for part in parts if part) or str(name))
+    return _label("-".join(part for part in parts if part))
+
+
+def _tag(descriptor: Any) -> str:
+    annotations = descriptor.get("annotations") or {}
+    return _label(str(annotations.get("org.opencontainers.image.ref.name") or ""))
+
+
+def _short(name: str) -> str:
+    """The beginning of the digest that a blob is called by."""
+    return name.rpartition("/")[2][:12]
 
 
 def _label(text: str) -> str:

@@ -1,7 +1,8 @@
 """tar archives, read by `tarfile` from front to end.
 
-Two traps of `tarfile` are closed here: it takes a damaged header behind the first one for the end, so that the rest
-would vanish in silence; and it keeps every member. What it spends time or memory on without limit is limited here.
+Three traps of `tarfile` are closed here: it takes a damaged header behind the first one for the end, so that the rest
+would vanish in silence; it does not look behind the end mark, where `tar --ignore-zeros` finds more members; and it
+keeps every member. What it spends time or memory on without limit is limited here.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Iterator
 
 from ...errors import ArtifactError
 from .entries import Entry, EntryKind
+from .limits import CHUNK
 from .streams import Forward, Reader
 
 __all__ = ["is_tar", "tar_entries"]
 
 _BLOCK = 512
+_MOST_PADDING = 1 << 30
 _MOST_GLOBAL = 100  # tarfile goes through them for each member
 
 
@@ -51,6 +54,18 @@ def tar_entries(stream: Reader) -> Iterator[Entry]:
         raise ArtifactError(f"damaged tar archive: no header at {file.tell() - len(file.last):#x}")
     if len(file.last) < _BLOCK:
         raise ArtifactError("truncated tar archive: it has no end mark")
+    _require_padding(stream)
+
+
+def _require_padding(stream: Reader) -> None:
+    """Behind the end mark there may be zeros alone."""
+    for _ in range(_MOST_PADDING // CHUNK):
+        data = stream.read(CHUNK)
+        if not data:
+            return
+        if data.strip(b"\0"):
+            raise ArtifactError("a tar archive with data behind its end mark, which is not judged")
+    raise ArtifactError(f"a tar archive with more than {_MOST_PADDING >> 30} GiB behind its end mark")
 
 
 def _entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:

@@ -23,10 +23,15 @@ from .limits import CHUNK, Limits, MemberError
 from .rpms import rpm_entries
 from .streams import Reader, decompressed
 from .tars import tar_entries
+from .unopened import UNOPENED, may_hold_programs
 from .wheels import is_wheel, role_in_wheel
 from .zips import zip_entries
 
 __all__ = ["unpack"]
+
+#: The names of a package in the outermost one, more than one where it has hard links; that one itself has none.
+_Names = tuple[str, ...]
+_OUTERMOST: _Names = ("",)
 
 _CONTROL = "DEBIAN/"  # where `dpkg-deb -R` puts the scripts of a package
 
@@ -44,12 +49,12 @@ def unpack(path: str, folder: str, consider: Consider) -> Contents:
     """
     if os.path.isdir(path):
         unpacker = _Unpacker(folder, consider, Limits(_size_of(path)))
-        unpacker.image(FolderBlobs(path), "")
+        unpacker.image(FolderBlobs(path), _OUTERMOST)
         return unpacker.contents()
     try:
         with Source.open(path) as source:
             unpacker = _Unpacker(folder, consider, Limits(source.size))
-            unpacker.package(source, "", os.path.basename(path))
+            unpacker.package(source, _OUTERMOST, os.path.basename(path))
             return unpacker.contents()
     except ArtifactError as error:
         return Contents((), (("", str(error)),), {})
@@ -79,22 +84,22 @@ class _Unpacker:
         problems = [*self._problems, *([("", f"and {self._untold} more problems")] if self._untold else [])]
         return Contents(tuple(sorted(self._files, key=lambda file: file.inside)), tuple(problems), self._left_out)
 
-    def package(self, source: Source, inside: str, name: str, depth: int = 1) -> None:
+    def package(self, source: Source, inside: _Names, name: str, depth: int = 1) -> None:
         """Take the files out of a package, and out of those in it.
 
         Parameters
         ----------
-        inside: its name in the outermost package, which itself has none.
+        inside: its names in the outermost package.
         name: its file name.
         """
         taken: dict[str, Stored] = {}
-        blobs = TarBlobs({}, {})
+        blobs = TarBlobs()
         try:
             self._limits.depth(depth)
             format_ = format_of(source, name)
             if format_ is None:
                 raise ArtifactError("not a package")
-            seen: set[str] = set()
+            seen: dict[str, str] = {}
             for entry in self._entries(source, format_, name):
                 self._take(entry, inside, seen, taken, blobs if format_ is Format.TAR else None)
         except Exception as error:
@@ -107,7 +112,7 @@ class _Unpacker:
             os.unlink(copy)
         self._finish(taken.items(), inside, name, depth)
 
-    def image(self, blobs: Blobs, inside: str, depth: int = 1) -> None:
+    def image(self, blobs: Blobs, inside: _Names, depth: int = 1) -> None:
         """Take the files out of a container image."""
         try:
             images = images_of(blobs)
@@ -125,10 +130,12 @@ class _Unpacker:
                     self._problem(above, f"layer {layer.rpartition('/')[2][:12]}: {_reason(error)}")
             self._finish(file_system.files(), above, "", depth)
 
-    def _apply(self, file_system: FileSystem, blobs: Blobs, layer: str, inside: str) -> None:
+    def _apply(self, file_system: FileSystem, blobs: Blobs, layer: str, inside: _Names) -> None:
+        failed: dict[str, str] = {}
         with blobs.open(layer) as source:
             for entry in tar_entries(decompressed(source, self._limits)):
                 self._limits.member(entry.name)
+                path = ""
                 try:
                     path = name_within(entry.name.lstrip("/"))  # engines take all names for ones below the root
                     if path == "." or file_system.whiteout(path):
@@ -138,10 +145,14 @@ class _Unpacker:
                     elif entry.kind is EntryKind.LINK:
                         file_system.link(path, entry.target)
                     elif entry.kind is EntryKind.HARD_LINK:
-                        file_system.hard_link(path, name_within(entry.target.lstrip("/")))
+                        target = name_within(entry.target.lstrip("/"))
+                        if target in failed:
+                            raise MemberError(failed[target])
+                        file_system.hard_link(path, target)
                     else:
                         file_system.put(path, self._stored(entry, path))
                 except MemberError as error:
+                    failed[path] = str(error)
                     self._problem(_below(inside, entry.name), str(error))
 
     def _entries(self, source: Source, format_: Format, name: str) -> Iterator[Entry]:
@@ -155,12 +166,16 @@ class _Unpacker:
         return tar_entries(decompressed(source, self._limits))
 
     def _take(
-        self, entry: Entry, inside: str, seen: set[str], taken: dict[str, Stored], blobs: TarBlobs | None
+        self, entry: Entry, inside: _Names, seen: dict[str, str], taken: dict[str, Stored], blobs: TarBlobs | None
     ) -> None:
-        """Copy a member that is to be judged. Links name no second file; devices and folders are not ours."""
+        """Copy a member that is to be judged. Links name no second file; devices and folders are not ours.
+
+        What is wrong with a file is so under all its names: `seen` has it by name, empty for nothing.
+        """
         self._limits.member(entry.name)
         if entry.kind not in (EntryKind.FILE, EntryKind.HARD_LINK, EntryKind.LINK):
             return
+        name = ""
         try:
             name = name_within(entry.name)
             if blobs is not None and is_part(name) and self._keep(entry, name, blobs):
@@ -169,13 +184,19 @@ class _Unpacker:
                 return
             if name in seen:
                 raise MemberError("occurs more than once in the package: only the first one is judged")
-            seen.add(name)
+            seen[name] = ""
             if entry.kind is EntryKind.HARD_LINK:
-                stored = taken.get(name_within(entry.target))
+                target = name_within(entry.target)
+                if seen.get(target):
+                    raise MemberError(seen[target])
+                if blobs is not None and (part := blobs.hard_links.get(target, target)) in blobs.found:
+                    blobs.hard_links[name] = part
+                stored = taken.get(target)
             else:
                 stored = self._stored(entry, name)
         except MemberError as error:
             if entry.kind is not EntryKind.LINK:
+                seen[name] = str(error)
                 self._problem(_below(inside, entry.name), str(error))
             return
         if stored is not None:
@@ -191,17 +212,21 @@ class _Unpacker:
             return False
         return True
 
-    def _take_kept(self, blobs: TarBlobs, inside: str, taken: dict[str, Stored]) -> None:
+    def _take_kept(self, blobs: TarBlobs, inside: _Names, taken: dict[str, Stored]) -> None:
         """Take what looked like parts of a container image where there is none."""
-        for name, copy in blobs.found.items():
+        all_names = {name: [name] for name in blobs.found}
+        for name, target in blobs.hard_links.items():
+            all_names[target].append(name)
+        for (name, copy), names in zip(blobs.found.items(), all_names.values(), strict=True):
             try:
                 with Source.open(copy) as source:
                     entry = Entry(name, EntryKind.FILE, "", stat.S_IFREG, source.size, partial(SourceStream, source))
                     stored = self._stored(entry, name)
             except ArtifactError as error:
-                self._problem(_below(inside, name), str(error))
+                for one in names:
+                    self._problem(_below(inside, one), str(error))
             else:
-                taken.update({} if stored is None else {name: stored})
+                taken.update({} if stored is None else dict.fromkeys(names, stored))
 
     def _stored(self, entry: Entry, name: str) -> Stored | None:
         """A copy of a file; None where it is not to be judged."""
@@ -213,6 +238,7 @@ class _Unpacker:
         if not is_package:
             reason = self._consider(name, head)
             if reason is not None:
+                reason = reason or (UNOPENED if may_hold_programs(head) else "")
                 self._left_out.update([reason] if reason else [])
                 return None
             if head.startswith(MAGIC_THIN):
@@ -241,26 +267,40 @@ class _Unpacker:
             raise
         return path
 
-    def _finish(self, taken: Iterable[tuple[str, Stored]], inside: str, package: str, depth: int) -> None:
-        """Note the files that were taken, each under the first of its names, and open the packages among them."""
-        names: dict[str, tuple[str, Stored]] = {}
+    def _finish(self, taken: Iterable[tuple[str, Stored]], inside: _Names, package: str, depth: int) -> None:
+        """Note the files that were taken, each once with all its names, and open the packages among them."""
+        found: dict[str, tuple[Stored, list[str]]] = {}
         for name, stored in sorted(taken, key=lambda one: one[0]):
-            names.setdefault(stored.path, (name, stored))
-        for name, stored in names.values():
-            below = _below(inside, name)
+            found.setdefault(stored.path, (stored, []))[1].append(name)
+        for stored, names in found.values():
+            name, below = names[0], self._all_names(inside, names)
             if not stored.is_package:
                 role: Role = role_in_wheel(name) if is_wheel(package) else ""
-                self._files.append(Unpacked(stored.path, below, stored.mode, role))
+                self._files.append(Unpacked(stored.path, below[0], stored.mode, role, below[1:]))
                 continue
             with Source.open(stored.path) as source:
                 self.package(source, below, posixpath.basename(name), depth + 1)
             os.unlink(stored.path)
 
-    def _problem(self, inside: str, reason: str) -> None:
-        if self._limits.is_enough(len(self._problems)):
-            self._untold += 1
-        elif (inside, reason) not in self._problems:
-            self._problems.append((inside, reason))
+    def _all_names(self, inside: _Names, names: Iterable[str]) -> _Names:
+        """The names in the outermost package of a file that has some names in a package that has some."""
+        found: list[str] = []
+        try:
+            for name in names:
+                for one in _below(inside, name):
+                    if found:
+                        self._limits.member(one)
+                    found.append(one)
+        except ArtifactError as error:
+            self._problem(_OUTERMOST, str(error))
+        return tuple(found)
+
+    def _problem(self, inside: _Names, reason: str) -> None:
+        for one in inside:
+            if self._limits.is_enough(len(self._problems)):
+                self._untold += 1
+            elif (one, reason) not in self._problems:
+                self._problems.append((one, reason))
 
 
 def _deb_entries(source: Source, limits: Limits) -> Iterator[Entry]:
@@ -277,8 +317,8 @@ def _deb_entries(source: Source, limits: Limits) -> Iterator[Entry]:
         raise ArtifactError("damaged: a Debian package without data.tar")
 
 
-def _below(inside: str, name: str) -> str:
-    return f"{inside}{INSIDE if inside else ''}{shown(name)}"
+def _below(inside: _Names, name: str) -> _Names:
+    return tuple(f"{one}{INSIDE if one else ''}{shown(name)}" for one in inside)
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ __all__ = ["is_zip", "zip_entries"]
 _MOST_DIRECTORY = 16 << 20  # zipfile reads it whole, and makes twenty times as much of it
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _UNIX = 3
+_LONGEST_TARGET = 4096  # PATH_MAX (linux/limits.h)
 
 
 def is_zip(head: bytes) -> bool:
@@ -40,7 +41,7 @@ def zip_entries(source: Source, limits: Limits, *, has_modes: bool) -> Iterator[
     Parameters
     ----------
     has_modes: whether who unpacks it gives the files the modes that stand in it: not of wheels, of which pip takes no
-        more than whether a file can be executed.
+        more than whether a file can be executed. Where it does not, links and devices become files, too.
 
     Raises
     ------
@@ -51,14 +52,23 @@ def zip_entries(source: Source, limits: Limits, *, has_modes: bool) -> Iterator[
         for info in archive.infolist():
             mode = info.external_attr >> 16 if info.create_system == _UNIX else 0
             kind = EntryKind.FOLDER if info.is_dir() else EntryKind.FILE
-            if stat.S_ISLNK(mode):
+            opener = _Opener(archive, info, limits)
+            if has_modes and stat.S_ISLNK(mode) and _is_target(info, opener):
                 kind = EntryKind.LINK
-            elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                kind = EntryKind.OTHER
             mode = stat.S_IFREG | stat.S_IMODE(mode) if mode and has_modes else 0
-            yield Entry(info.orig_filename, kind, "", mode, info.file_size, _Opener(archive, info, limits))
+            yield Entry(info.orig_filename, kind, "", mode, info.file_size, opener)
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise ArtifactError(f"damaged zip archive: {error}") from None
+
+
+def _is_target(info: zipfile.ZipInfo, opener: _Opener) -> bool:
+    """Whether what a link holds can be a name; many a program that unpacks makes a file of it in any case."""
+    if info.file_size > _LONGEST_TARGET:
+        return False
+    try:
+        return b"\0" not in opener().read(_LONGEST_TARGET)
+    except MemberError:
+        return False  # told where it is taken for a file
 
 
 class _Opener:

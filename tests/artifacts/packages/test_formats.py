@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import stat
 import sys
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pytest_hardening import Kind, Outcome, inspect
 from pytest_hardening.artifacts.discovery import Discovery, artifact_at, discover
@@ -130,6 +133,44 @@ def test_wheel(tmp_path: Path, built: Built) -> None:
         "pkg.libs/libx-0123abcd.so.1": "vendored",
     }
     assert all(artifact.packed is not None and not artifact.packed.mode for artifact in found.values())
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFDIR])
+def test_modes_that_hide_files(tmp_path: Path, built: Built, kind: int) -> None:
+    """pip, Java and Python's zipfile make a file of what a zip archive calls a link or a device."""
+    content = zip_of({"pkg/x.abi3.so": built.plugin}, {"pkg/x.abi3.so": kind | 0o777})
+    for name in ("x-1-py3-none-any.whl", "x.zip"):
+        (tmp_path / name).write_bytes(content)
+        assert list(files(tmp_path / name)) == ["pkg/x.abi3.so"]
+    command(sys.executable, "-m", "zipfile", "-e", tmp_path / "x.zip", tmp_path / "out")
+    if kind != stat.S_IFDIR:
+        assert (tmp_path / "out/pkg/x.abi3.so").read_bytes() == built.plugin
+
+
+def test_what_is_not_opened_is_counted(tmp_path: Path, built: Built) -> None:
+    """Nobody may think that there was nothing in it."""
+    page = "".join(f".SH {number * 7919}\n" for number in range(5000)).encode()
+    inner = {
+        "inner.nupkg": zip_of({"x.so": built.library}),
+        "inner.gem": tar_of({"x.so": built.library}),
+        "tool.gz": gzip.compress(built.tool),
+        "mod.ko.xz": lzma.compress(built.library),
+        "lib.a.lzma": lzma.compress(built.archive, lzma.FORMAT_ALONE),
+        "data.gz": gzip.compress(tar_of({"x.so": built.library})),
+        "twice.gz": gzip.compress(gzip.compress(built.tool)),
+        "tool.bz2": bz2.compress(built.tool),
+        "tool.zst": zstandard.compress(built.tool),
+        "damaged.gz": b"\x1f\x8b\x08" + bytes(100),
+        "app.snap": b"hsqs" + bytes(100),
+    }
+    others = {"page.1.gz": gzip.compress(page), "page.2.xz": lzma.compress(page), "text": b"P", "empty": b""}
+    (tmp_path / "x.zip").write_bytes(zip_of({**inner, **others, "tool": built.tool}))
+    found = discover([str(tmp_path / "x.zip")], base=str(tmp_path))
+    assert [one.display for one in found.artifacts] == ["x.zip!/tool"]
+    assert found.left_out == {"archives and compressed files that were not opened": len(inner)}
+    (tmp_path / "y.zip").write_bytes(zip_of(inner))
+    ((_, reason),) = discover([str(tmp_path / "y.zip")]).problems
+    assert reason.endswith("; left out: archives and compressed files that were not opened (11)")
 
 
 def test_script_of_a_debian_package(tmp_path: Path, root: Path, deb: Callable[..., Path], built: Built) -> None:

@@ -16,7 +16,7 @@ import pytest
 from pytest_hardening.__main__ import main
 from pytest_hardening.fixtures import CompileC
 
-from .conftest import Built, tar_of, zip_of
+from .conftest import Built, Layout, link, tar_of, zip_of
 
 TOOL = "dist/x.deb!/usr/bin/tool"
 
@@ -38,6 +38,7 @@ def failed(result: pytest.RunResult) -> list[str]:
 
 
 RELRO = ["--hardening-check", "relro"]
+THIN = b"!<thin>\n" + bytes(100)
 
 
 def test_items(user: pytest.Pytester) -> None:
@@ -150,6 +151,65 @@ def test_policy_matches_names_in_packages(user: pytest.Pytester, built: Built) -
     result = user.runpytest_inprocess("--hardening", "dist")
     assert f"{TOOL}::relro" not in failed(result)
     assert not any("artifact" in name for name in failed(result))
+
+
+def exclude(user: pytest.Pytester, *globs: str) -> None:
+    (user.path / "hardening.toml").write_text(f"exclude = {list(globs)}\n")
+
+
+def test_exclusion_of_one_name_of_several(user: pytest.Pytester, built: Built) -> None:
+    """A hard link is judged once, under a name that is not excluded."""
+    members = {"a/x": built.tool, "b/ok": built.library, "usr/x": link("usr/x", "a/x", b"1")}
+    blob = f"blobs/sha256/{'a' * 64}"  # as in a container image, which this is none
+    parts = {blob: built.tool, "u": link("u", blob, b"1"), "v": link("v", "u", b"1")}
+    (user.path / "y.tar").write_bytes(tar_of(parts))
+    exclude(user, "*!/blobs/*", "*!/u")
+    assert failed(user.runpytest_inprocess("--hardening", "y.tar", *RELRO)) == ["y.tar!/v::relro"]
+    (user.path / "x.tar").write_bytes(tar_of(members))
+    for globs, name in ((["nothing"], "a/x"), (["*!/a/*"], "usr/x"), (["*!/usr/*"], "a/x"), (["*!/a/*", "*/x"], "")):
+        exclude(user, *globs)
+        for workers in ([], ["-n1"]):
+            result = user.runpytest_inprocess("--hardening", "x.tar", *RELRO, *workers)
+            assert failed(result) == ([f"x.tar!/{name}::relro"] if name else [])
+            assert "matches no" not in result.stdout.str()
+    exclude(user, "*!/a/*")
+    assert failed(user.runpytest_inprocess("--hardening", "x.tar!/usr", *RELRO)) == ["x.tar!/usr/x::relro"]
+    assert failed(user.runpytest_inprocess("x.tar!/usr/x::relro")) == ["x.tar!/usr/x::relro"]
+
+
+def test_exclusion_of_one_name_of_a_package(user: pytest.Pytester, built: Built) -> None:
+    """What is in it, and what is wrong with it, has as many names as the package."""
+    inner = tar_of({"x": built.tool, "y": link("y", "x", b"1"), "libt.a": THIN, "t": link("t", "libt.a", b"1")})
+    members = {"a/i.tar": inner, "usr/i.tar": link("usr/i.tar", "a/i.tar", b"1")}
+    (user.path / "x.tar").write_bytes(tar_of(members))
+    names = ["x.tar!/usr/i.tar!/libt.a::artifact", "x.tar!/usr/i.tar!/t::artifact", "x.tar!/usr/i.tar!/x::relro"]
+    exclude(user, "*!/a/*")
+    assert failed(user.runpytest_inprocess("--hardening", "x.tar", *RELRO)) == names
+    exclude(user, "*!/a/*", "*/x", "*/libt.a")
+    names = ["x.tar!/usr/i.tar!/t::artifact", "x.tar!/usr/i.tar!/y::relro"]
+    assert failed(user.runpytest_inprocess("--hardening", "x.tar", *RELRO)) == names
+
+
+def test_exclusion_of_one_name_in_an_image(user: pytest.Pytester, built: Built) -> None:
+    thin = {"a/libt.a": THIN, "usr/libt.a": link("usr/libt.a", "a/libt.a", b"1")}
+    layout = Layout()
+    layout.image(tar_of({"a/x": built.tool, "usr/x": link("usr/x", "/a/x", b"1"), **thin}))
+    layout.write(user.path / "image")
+    exclude(user, "*!/a/*")
+    names = ["image!/usr/libt.a::artifact", "image!/usr/x::relro"]
+    assert failed(user.runpytest_inprocess("--hardening", "image", *RELRO)) == names
+
+
+def test_exclusion_of_one_name_in_a_folder(user: pytest.Pytester, built: Built) -> None:
+    (user.path / "build/vendor").mkdir(parents=True)
+    (user.path / "build/tool").write_bytes(built.tool)
+    (user.path / "build/vendor/tool").hardlink_to(user.path / "build/tool")
+    for globs, name in ((["build/vendor/*"], "build/tool"), (["build/tool"], "build/vendor/tool")):
+        exclude(user, *globs)
+        assert failed(user.runpytest_inprocess("--hardening", "build", *RELRO)) == [f"{name}::relro"]
+    exclude(user, "build/*")
+    result = user.runpytest_inprocess("--hardening", "build", *RELRO)
+    result.stdout.fnmatch_lines(["*excludes everything in it*"])
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import zstandard
 
 from pytest_hardening import ArtifactError
 from pytest_hardening.artifacts.discovery import Discovery, discover
-from pytest_hardening.artifacts.packages import file_system, limits
+from pytest_hardening.artifacts.packages import file_system, limits, tars
 
 from .conftest import Built, link, tar_of, zip_of
 
@@ -223,6 +223,26 @@ def test_damaged_tar_archives(tmp_path: Path, content: bytes) -> None:
     found = found_in(tmp_path / "x.tar", content)
     assert [name for name, _ in found.problems] == ["x.tar"]
     assert "x.tar!/y" not in names(found)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_data_behind_the_end_mark(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """`cat a.tar b.tar`, of which `tar --ignore-zeros` finds everything."""
+    reason = "a tar archive with data behind its end mark, which is not judged"
+    for rest in (tar_of({"y": ELF}), bytes(5 << 20) + b"x"):
+        for content in (pack(tar_of({"x": ELF})) + pack(rest), pack(tar_of({"x": ELF}) + rest)):
+            found = found_in(tmp_path / "x.tar", content)
+            assert names(found) == ["x.tar!/x"]
+            assert found.problems == (("x.tar", reason),)
+    apk = gzip.compress(tar_of({".PKGINFO": b"x"})) + gzip.compress(tar_of({"bin/y": ELF}))
+    assert found_in(tmp_path / "x.apk", apk).problems == (("x.apk", reason),)
+    assert found_in(tmp_path / "x.tar", pack(tar_of({"x": ELF}) + bytes(5 << 20))).problems == ()
+
+
+def test_padding_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "_MOST_PADDING", 1 << 22)
+    found = found_in(tmp_path / "x.tar", tar_of({"x": ELF}) + bytes(1 << 23))
+    assert "behind its end mark" in found.problems[0][1]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,52 @@ def test_several_platforms(tmp_path: Path, built: Built) -> None:
     assert names(layout.write(tmp_path / "image")) == ["linux-amd64!/x", "linux-arm-v7!/y"]
 
 
+AMD64 = {"platform": {"os": "linux", "architecture": "amd64"}}
+
+
+def tagged(name: str) -> dict[str, object]:
+    return {"annotations": {"org.opencontainers.image.ref.name": name}}
+
+
+def test_several_images_of_one_platform(tmp_path: Path, built: Built) -> None:
+    """None of them stands for the others: by their tags, and without tags by their digests."""
+    layout = Layout()
+    for tag in ("v1", "v2"):
+        layout.image(tar_of({f"x-{tag}": built.tool}), **AMD64, **tagged(tag))
+    layout.image(tar_of({"y": built.tool}), platform={"os": "linux", "architecture": "arm64"})
+    layout.image(tar_of({"y": built.tool}), platform={"os": "linux", "architecture": "arm64"})
+    assert names(layout.write(tmp_path / "tags")) == ["linux-arm64!/y", "v1-linux-amd64!/x-v1", "v2-linux-amd64!/x-v2"]
+    layout = Layout()
+    for name in ("a/b", "a-b", "a-b"):
+        layout.image(tar_of({f"x{len(layout.manifests)}": built.tool}), **AMD64, **tagged(name))
+    digests = [str(one["digest"]).removeprefix("sha256:")[:12] for one in layout.manifests]
+    expected = [f"a-b-linux-amd64#{digest}!/x{number}" for number, digest in enumerate(digests)]
+    assert names(layout.write(tmp_path / "digests")) == sorted(expected)
+
+
+def test_tags_of_indexes(tmp_path: Path, built: Built) -> None:
+    """What `skopeo copy --all` writes of two tags: an index of platforms for each."""
+    layout, top = Layout(), []
+    for tag in ("v1", "v2"):
+        layout.manifests = []
+        layout.image(tar_of({f"x-{tag}": built.tool}), **AMD64)
+        index = layout.blob(layout.files["index.json"], "application/vnd.oci.image.index.v1+json")
+        top.append({**index, **tagged(tag)})
+    layout.files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": top}).encode()
+    assert names(layout.write(tmp_path / "image")) == ["v1-linux-amd64!/x-v1", "v2-linux-amd64!/x-v2"]
+
+
+def test_a_manifest_that_names_one_image_of_several(tmp_path: Path, built: Built) -> None:
+    layout = Layout()
+    for name in ("a", "b"):
+        layout.image(tar_of({name: built.tool}), **tagged(name))
+    (layer,) = [name for name, data in layout.files.items() if data.startswith(b"a\0")]
+    manifest = [{"Config": "c", "RepoTags": ["x:1"], "Layers": [layer]}]
+    layout.files["manifest.json"] = json.dumps(manifest).encode()
+    (tmp_path / "saved.tar").write_bytes(tar_of(layout.files))
+    assert names(tmp_path / "saved.tar") == ["b!/b", "x:1!/a"]
+
+
 def saved(*layers: bytes) -> dict[str, bytes]:
     """What `docker save` wrote before version 25: a folder for each layer."""
     files = {f"{number:064x}/layer.tar": layer for number, layer in enumerate(layers)}
