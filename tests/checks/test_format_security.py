@@ -150,11 +150,14 @@ def test_without_commands(built: Built) -> None:
     built.compile("b.c")
     built.entries.pop(0)
     found = built.judge(path)
-    assert (found.outcome, "--hardening-build DIR" in found.remedy) == (Outcome.UNKNOWN, True)
+    assert (found.outcome, "the build's record has no command of it" in found.remedy) == (Outcome.UNKNOWN, True)
     both = built.judge(built.link(path, built.compile("c.c", *CHECKED)))
     assert (both.outcome, both.summary.partition(":")[0]) == (Outcome.UNKNOWN, "a.c")
     report = inspect(built.folder / path, ["format-security"])
-    assert report.artifact.verdicts == (built.judge(path),)
+    assert "--hardening-build DIR" in report.verdict("format-security").remedy
+    built.run("strip", built.link(path))
+    found = built.judge("libx.so")
+    assert (found.outcome, "before it is stripped" in found.remedy) == (Outcome.UNKNOWN, True)
 
 
 def test_equal_names_are_no_proof(built: Built) -> None:

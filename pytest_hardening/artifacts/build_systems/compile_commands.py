@@ -22,6 +22,10 @@ __all__ = ["NAME", "read", "recipe_of"]
 
 NAME = "compile_commands.json"
 _MOST_PROBLEMS = 20
+_NOTHING_MADE = (
+    "no linked file and no archive lies in its folder or below it: build them, or put it into the folder that they lie "
+    "in or below, and name that one"
+)
 
 
 def read(folder: str) -> Build:
@@ -65,6 +69,8 @@ def read(folder: str) -> Build:
         problems[_MOST_PROBLEMS:] = [(NAME, f"and {len(problems) - _MOST_PROBLEMS} more of the kind")]
     recipe = Recipe(units=tuple(found))
     made = discover([folder], base=folder).artifacts
+    if not made:
+        problems.insert(0, (NAME, _NOTHING_MADE))
     outputs = tuple(Output(artifact.display, artifact.path, recipe) for artifact in made)
     return Build(NAME, folder, outputs, tuple(problems), of_any_file=recipe)
 
