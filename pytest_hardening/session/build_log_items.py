@@ -107,7 +107,7 @@ class _LogCollector(pytest.Collector):
         except ArtifactError as error:
             return [self._problem(str(error))]
         if not log.found:
-            hint = f"; it is not verbose: build with {_VERBOSE}" if log.quiet else ""
+            hint = f"; it is not verbose: build with {_VERBOSE}" if any(one.is_hidden for one in log.quiet) else ""
             probes = f" beside {log.probes} that try out the compiler" if log.probes else ""
             return [self._problem(f"no command in it that compiles or links{probes}{hint}")]
         found = _parts(log)
@@ -169,7 +169,8 @@ class _LogItem(pytest.Item):
             self._unknown(f"line {logged.line} reads options from {_unread(logged)}, and shows no {' '.join(missing)}")
         if part.quiet:
             quiet = part.quiet[0]
-            self._unknown(f"line {quiet.line} does not show the command ({quiet.text}): build with {_VERBOSE}")
+            hint = f": build with {_VERBOSE}" if quiet.is_hidden else ""
+            self._unknown(f"line {quiet.line} {quiet.reason} ({_brief(quiet.text)}){hint}")
 
     def _unknown(self, reason: str) -> None:
         if policy_of(self.config).is_strict:
@@ -206,8 +207,8 @@ def _missing(logged: Logged, flags: dict[str, tuple[str, ...]]) -> tuple[str, ..
 
 
 def _unread(logged: Logged) -> str:
-    """The file that a command reads options from; empty where there is none."""
-    return next((word for word in logged.call.words if word.startswith("@")), "")
+    """What gives a command options that the log does not show: a file, a variable, another command; empty for none."""
+    return next((word for word in logged.call.words if word.startswith(("@", "$", "`"))), "")
 
 
 def _message(log: str, part: _Part, short: Sequence[tuple[Logged, tuple[str, ...]]]) -> str:
@@ -220,12 +221,14 @@ def _lines(short: Sequence[tuple[Logged, tuple[str, ...]]]) -> Iterator[str]:
     differ = len({missing for _, missing in short}) > 1
     for logged, missing in short[:_MOST_LINES]:
         lacks = f" (without {', '.join(missing)})" if differ else ""
-        text = logged.text
-        if len(text) > _SHOWN:  # the file stands at the end
-            text = f"{text[: _SHOWN // 3]} ... {text[-2 * _SHOWN // 3 :]}"
-        yield f"  line {logged.line}{lacks}: {text}"
+        yield f"  line {logged.line}{lacks}: {_brief(logged.text)}"
     if len(short) > _MOST_LINES:
         yield f"  and {len(short) - _MOST_LINES} more"
+
+
+def _brief(text: str) -> str:
+    """A command; of a long one the beginning and the end, where the file stands."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 3]} ... {text[-2 * _SHOWN // 3 :]}"
 
 
 def _fix(options: Sequence[str]) -> str:

@@ -179,6 +179,8 @@ def units(build: Build) -> tuple[CompileCommand, ...]:
         ("cd x && gcc -O1 -c a.c -o a.o", ("-O1",), "a.o"),
         ("gcc -O1 a.c -o program", ("-O1",), ""),
         ("gcc -x c -c a.c", ("-x", "c"), "a.o"),
+        ("gcc -v -c a.c", ("-v",), "a.o"),
+        ("gcc -xc -c a.c -o b.o", ("-xc",), "b.o"),
     ],
 )
 def test_commands(tmp_path: Path, command: str, options: tuple[str, ...], made: str) -> None:

@@ -153,6 +153,34 @@ def test_response_files_are_unknown(user: User) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "reason"),
+    [
+        (
+            "python3 wrap.py gcc -c b.c",
+            "compile:b.c",
+            "names a compiler and cannot be read (python3 wrap.py gcc -c b.c)",
+        ),
+        ("gcc @args.rsp", "link:line 2", "names a compiler and cannot be read (gcc @args.rsp)"),
+        ('gcc -c b.c -DX="ab', "compile:b.c", 'names a compiler and cannot be read (gcc -c b.c -DX="ab)'),
+        ("gcc -c b.c $CFLAGS", "compile:b.c", "reads options from $CFLAGS, and shows no -D_FORTIFY_SOURCE=2 *"),
+        ("gcc `pkg-config x` -c b.c", "compile:b.c", "reads options from `pkg-config, and shows no *"),
+        ("gcc -c b.c $(pkg-config x)", "compile:b.c", "reads options from $, and shows no *"),
+    ],
+)
+def test_commands_that_are_not_understood_are_unknown(user: User, line: str, name: str, reason: str) -> None:
+    (user.path / "build.log").write_text(f"{GOOD}\n{line}\n")
+    result = user.pytest(OPTION, "build.log", "-rs")
+    result.stdout.fnmatch_lines(["*1 passed, 1 unknown*"])
+    result.stdout.fnmatch_lines([f"[?] build.log::{name}: line 2 {reason}"])
+    assert failed(user.pytest(OPTION, "build.log", "--hardening-strict"))
+
+
+def test_a_wrapped_command_is_beside_those_of_its_file(user: User) -> None:
+    (user.path / "build.log").write_text(f"{GOOD}\nwrap gcc -c a.c\n")
+    user.pytest(OPTION, "build.log", "-rs").stdout.fnmatch_lines(["*1 unknown*"])
+
+
 def test_commands_for_one_file_are_one_item(user: User) -> None:
     (user.path / "build.log").write_text(f"{GOOD}\ngcc -c a.c\n{GOOD} -fno-stack-protector\n")
     result = user.pytest(OPTION, "build.log", "-v")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ...elf.producer import language_of_file
 from ...recipe import CompileCommand, Fragment
 
-__all__ = ["Call", "calls", "compile_commands_of", "is_compiler", "language_of_source"]
+__all__ = ["NO_CODE", "Call", "calls", "commands", "compile_commands_of", "is_compiler", "language_of_source"]
 
 # a cross compiler's prefix and a version may stand around the name: aarch64-linux-gnu-gcc-12
 _COMPILER = re.compile(
@@ -23,6 +23,8 @@ _COMPILER = re.compile(
 )
 _CPLUSPLUS = re.compile(r"(?:\+\+|icpc|icpx|mpicxx)(?:-[\d.]+)?$")
 _OPERATORS = ";&|<>()"
+_REDIRECTIONS = frozenset("< > >> >& <& &> &>> >| <> <<".split())
+_ASSIGNMENT = re.compile(r"\w+\+?=")
 _WITH_WORD = frozenset(
     "-o -I -D -U -L -l -u -T -z -e -x -B -isystem -iquote -idirafter -include -imacros -iprefix "
     "-iwithprefix -iwithprefixbefore -isysroot -imultilib -cxx-isystem -MF -MT -MQ -MJ -Xlinker -Xclang -Xassembler "
@@ -31,8 +33,9 @@ _WITH_WORD = frozenset(
     "-serialize-diagnostics -main-file-name -fmodule-file -rpath -soname".split()
 )
 _DEPENDENCIES = frozenset("-MD -MMD -MP -MG -MF -MT -MQ -MJ".split())
-# what makes a compiler stop before there is code: GCC manual, "Overall Options" and "Preprocessor Options"
-_NO_CODE = frozenset("-E -M -MM -fsyntax-only --version -v -V -dumpversion -dumpmachine --help -###".split())
+# what makes a compiler stop before there is code: GCC manual, "Overall Options" and "Preprocessor Options"; -v is not
+# among them: with a source it compiles
+NO_CODE = frozenset("-E -M -MM -fsyntax-only --version -dumpversion -dumpmachine --help -###".split())
 _LANGUAGES = {
     "c": "C", "c++": "CXX", "objective-c": "OBJC", "objective-c++": "OBJCXX", "assembler": "ASM", "fortran": "Fortran",
     "ada": "Ada", "d": "D", "go": "Go", "rust": "Rust", "swift": "Swift",
@@ -45,6 +48,8 @@ _GIVEN = {
     "f77": "fortran",
     "f95": "fortran",
 }
+# -xLANG; icc has options of that form, too
+_JOINED = re.compile(rf"-x({'|'.join(map(re.escape, (*_LANGUAGES, *_GIVEN, 'none', 'cuda', 'hip')))}|[\w+-]+-header)")
 
 
 class Call(NamedTuple):
@@ -77,7 +82,7 @@ class Call(NamedTuple):
 
 def is_compiler(word: str) -> bool:
     """Whether a word names a compiler of C or C++."""
-    return bool(_COMPILER.fullmatch(os.path.basename(word)))
+    return bool(_COMPILER.fullmatch(os.path.basename(word))) and not (word[:1] == "-" or _ASSIGNMENT.match(word))
 
 
 def calls(words: Sequence[str], *, first_is_compiler: bool = False) -> Iterator[Call]:
@@ -87,16 +92,29 @@ def calls(words: Sequence[str], *, first_is_compiler: bool = False) -> Iterator[
     ----------
     first_is_compiler: whether the first word is a compiler where no word has the name of one.
     """
-    parts: list[list[str]] = [[]]
-    for word in words:
-        if word[:1] in _OPERATORS and not word.strip(_OPERATORS):
-            parts.append([])
-        else:
-            parts[-1].append(word)
-    found = [call for part in parts if (call := _call(part, _place_of_compiler(part))) is not None]
+    found = [call for part in commands(words) if (call := _call(part, _place_of_compiler(part))) is not None]
     if not found and first_is_compiler and (call := _call(words, 0)) is not None:
         found = [call]
     yield from found
+
+
+def commands(words: Sequence[str]) -> Iterator[list[str]]:
+    """The commands between a shell's operators, without their redirections."""
+    part: list[str] = []
+    is_file = False
+    for word in (*words, ";"):
+        if not word or word.strip(_OPERATORS):
+            if not is_file:
+                part.append(word)
+            is_file = False
+            continue
+        is_file = word in _REDIRECTIONS
+        if is_file:
+            if part and part[-1] in ("1", "2"):
+                part.pop()
+        elif part:
+            yield part
+            part = []
 
 
 def _place_of_compiler(words: Sequence[str]) -> int | None:
@@ -139,10 +157,12 @@ def _call(words: Sequence[str], at: int | None) -> Call | None:
     output, given = "", ""
     following = iter(rest)
     for word in following:
-        if word[:1] in ("-", "@"):
+        if word[:1] in ("-", "@") and word != "-":
             value = [next(following, "")] if word in _WITH_WORD else []
             if word == "-x":
                 given = value[0]
+            elif joined := _JOINED.fullmatch(word):
+                given = joined[1]
             if word.startswith("-o"):
                 output = value[0] if value else word[2:]
             elif word not in _DEPENDENCIES:
@@ -160,7 +180,7 @@ def _call(words: Sequence[str], at: int | None) -> Call | None:
         inputs=tuple(inputs),
         output=output,
         compiles_only=compiles_only,
-        makes_code=bool(sources or inputs) and _NO_CODE.isdisjoint(rest),
+        makes_code=bool(sources or inputs) and NO_CODE.isdisjoint(rest),
         by_libtool=any(name.endswith("libtool") for name in before),
     )
 
