@@ -42,6 +42,7 @@ class Policy:
     only: only these checks; empty for all.
     modules: the shown names of files that are built to be loaded with dlopen: below what is required of all, they need
         what the profile `plugin` demands, unless the command line names the profile or a rule matches them.
+    as_written: the document without the files of targets, where they were put into `document`.
     """
 
     file: str
@@ -51,9 +52,15 @@ class Policy:
     strict_given: Given
     only: tuple[str, ...]
     modules: frozenset[str] = frozenset()
+    as_written: PolicyDocument | None = None
     _profiles: dict[tuple[int, ...] | None, Profile] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def written(self) -> PolicyDocument:
+        """What the user wrote: where `document` has files beside a glob with `target:`, that glob alone."""
+        return self.as_written or self.document
 
     @property
     def profile_named(self) -> Given:
@@ -139,7 +146,8 @@ class Policy:
         waivers = tuple(one.model_copy(update={"path": resolved(one.path)}) for one in self.waivers)
         exclude = resolved(self.document.exclude)
         changes = {"artifact": rules, "waiver": waivers, "exclude": exclude}
-        return replace(self, document=self.document.model_copy(update=changes), modules=modules)
+        document = self.document.model_copy(update=changes)
+        return replace(self, document=document, modules=modules, as_written=self.written)
 
     def excluded(self, name: str) -> str | None:
         """The glob that leaves an artifact out, or None."""

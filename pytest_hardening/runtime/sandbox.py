@@ -65,7 +65,7 @@ def run_program(program: str | os.PathLike[str], emulator: Sequence[str] = ()) -
     """Run a program in an empty folder of its own and say how it ended.
 
     It gets no input, no environment to speak of, no core file, no privileges that its user has not, and is ended after
-    20 seconds, with all that it started.
+    20 seconds. What it started and left in its process group is ended with it.
 
     Parameters
     ----------
@@ -81,6 +81,5 @@ def run_program(program: str | os.PathLike[str], emulator: Sequence[str] = ()) -
     limits += [f"--fsize={1 << 20}"] if emulator else ["--fsize=0", f"--as={_MEMORY}"]
     command = [str(find_tool("prlimit")), *limits, str(find_tool("setpriv")), "--no-new-privs", "--"]
     with tempfile.TemporaryDirectory(prefix="offence-") as folder:
-        return execute(
-            [*command, *emulator, os.path.realpath(program)], cwd=Path(folder), timeout=_SECONDS, env=_ENVIRONMENT
-        )
+        words = [*command, *emulator, os.path.realpath(program)]
+        return execute(words, cwd=Path(folder), timeout=_SECONDS, env=_ENVIRONMENT, leave_none=True)

@@ -105,16 +105,21 @@ class Accounts:
 
     def _was_judged_whole(self, number: int) -> bool:
         """Whether this run judged all checks and, for a glob, more than files named one by one."""
-        waiver, settings = self._acceptance.waivers[number], self._gate.settings
+        waiver, settings = self._waiver(number), self._gate.settings
         if settings.picked or (settings.checks and not set(waiver.checks) <= set(settings.checks)):
             return False
         if self._gate.policy.is_forced:  # which may not demand the check of what the waiver is for
             return False
         given = [os.path.relpath(path, self._config.rootpath) for path in settings.paths if not os.path.isfile(path)]
-        if settings.builds and not settings.paths:  # what no target makes was not judged
-            named = () if settings.targets else (TARGET,)
-            return all(not is_wild(glob) or glob.startswith(named) for glob in waiver.path)
-        return all(not is_wild(glob) or lie_below(given, glob) for glob in waiver.path)
+        all_targets = bool(settings.builds) and not settings.targets
+        return all(
+            not is_wild(glob) or (all_targets if glob.startswith(TARGET) else lie_below(given, glob))
+            for glob in self._waiver(number).path
+        )
+
+    def _waiver(self, number: int) -> Waiver:
+        """A waiver as the user wrote it."""
+        return self._gate.policy.written.waiver[number]
 
     def _found_idle(self) -> Iterator[str]:
         """What to say of parts of the policy that are about nothing, where a whole build was collected."""
@@ -150,7 +155,7 @@ class Accounts:
             terminalreporter.write_line("a waiver that covers nothing fails the run: it would hide the next failure")
 
     def _unused_line(self, number: int) -> str:
-        waiver = self._acceptance.waivers[number]
+        waiver = self._waiver(number)
         late = f"expired on {waiver.expires}, and " if waiver.expired(self._acceptance.today) else ""
         name = f"{self._acceptance.source}: waiver[{number}]"
         return f"{name}: {_subject(waiver)}: {late}covers nothing that falls short; remove it"

@@ -24,7 +24,7 @@ from ..policy.acceptance import acceptance_of
 from ..policy.given import COMMAND_LINE, DEFAULT
 from ..policy.policy import PLUGINS, Policy, load_policy
 from ..policy.profile import Profile
-from ..policy.survey import Survey, Surveyed
+from ..policy.survey import Built, Survey, Surveyed
 
 __all__ = ["GATE", "Gate", "Hardening", "policy_of"]
 
@@ -107,7 +107,8 @@ class Gate(Hardening):
         self.targets = self._targets()
         self.policy = self.policy.with_targets(self.targets.names, self.targets.modules)
         self.acceptance = acceptance_of(self.policy, self.settings.baseline, update=self.settings.update_baseline)
-        self.survey = Survey(self.policy, self.acceptance, self.settings.paths, self._base)
+        built = Built(self.settings.builds, self.targets.outputs, self.targets.is_complete)
+        self.survey = Survey(self.policy, self.acceptance, self.settings.paths, self._base, built)
         self.left_out: Counter[str] = Counter()
         self._profiles: dict[Artifact, Profile] = {}
         self._collected: int | None = None

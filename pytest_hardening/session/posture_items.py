@@ -90,7 +90,8 @@ class Postures:
         self._left_out = selection.left_out
         probes = (*PROBES, *added_probes(config))
         cache = persistent_cache(config)
-        run = at_run_time if config.getoption("hardening_run") else None
+        self.runs = bool(config.getoption("hardening_run"))
+        run = at_run_time if self.runs else None
         self._probers = {one.id: Prober(one, cache, probes, run) for one in selection.toolchains}
         self._selected: dict[str, list[str]] = {}
         self._found: dict[str, Posture] = {}
@@ -248,6 +249,16 @@ class PostureItem(pytest.Item):
             from ..toolchain.snapshot import cell_text
 
             pytest.skip(f"{cell_text(cell)}: {cell.summary}")
+        if postures.runs and older is not None and not postures.updates and not cell.at_run_time:
+            self._require_run(older)
+
+    def _require_run(self, older: Posture) -> None:
+        """Skip where it worked at run time, and this time nothing could be told."""
+        from ..toolchain.probes import WORKS
+
+        was = older.cells.get(self.name)
+        if was is not None and was.at_run_time == WORKS:
+            pytest.skip("unknown whether it still works at run time: the programs end in another way, or cannot be run")
 
     def _require_no_loss(self, older: Posture, cell: Cell) -> None:
         from ..elf.image import printable

@@ -167,8 +167,11 @@ def execute(
     cwd: Path,
     timeout: float = DEFAULT_TIMEOUT,
     env: Mapping[str, str] | None = None,
+    leave_none: bool = False,
 ) -> CommandResult:
     """Run a command as `run` does and return what it did, be it success, failure or time-out.
+
+    With `leave_none` what it started and did not wait for is killed too; compile servers are to live on.
 
     Raises `ToolchainError` when the program does not exist or is none, `BuildError` when there is no folder `cwd`.
     """
@@ -186,6 +189,8 @@ def execute(
         if timed_out:
             _kill_group(process)
         returncode = process.wait()
+        if leave_none:
+            _kill_group(process)
     return CommandResult(words, folder, returncode, output.text(), timed_out)
 
 

@@ -16,6 +16,9 @@ __all__ = ["GOES_THROUGH", "PROBES", "WORKS", "Cell", "FlagProbe", "FormatProbe"
 
 Flags = tuple[str, ...]
 
+# as GCC and clang name the warning that became an error
+_FORMAT_SECURITY = "format-security"
+
 #: What `Cell.at_run_time` says: the mitigation stopped what it is there to stop, or it did not.
 WORKS = "works"
 GOES_THROUGH = "GOES THROUGH"
@@ -196,7 +199,7 @@ class FormatProbe:
     def run(self, bench: Bench) -> Cell:
         plain = bench.build((), BAD_FORMAT, "object", werror=False)
         if plain.path is None:
-            state = State.DEFAULT if "format" in plain.refused else State.NO_EFFECT
+            state = State.DEFAULT if _FORMAT_SECURITY in plain.output else State.NO_EFFECT
             return Cell(self.name, state, (), plain.refused)
         good = bench.build(self.flags, GOOD_FORMAT, "object", werror=False)
         if good.path is None:
@@ -204,6 +207,8 @@ class FormatProbe:
         bad = bench.build(self.flags, BAD_FORMAT, "object", werror=False)
         if bad.path is not None:
             return Cell(self.name, State.NO_EFFECT, self.flags, "printf(text) is compiled without an error")
+        if _FORMAT_SECURITY not in bad.output:
+            return Cell(self.name, State.NO_EFFECT, self.flags, f"refused for another reason: {bad.refused}")
         return Cell(self.name, State.FLAG, self.flags, bad.refused)
 
 

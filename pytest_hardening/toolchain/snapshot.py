@@ -89,7 +89,8 @@ def cell_change(id: str, was: Cell | None, now: Cell) -> Change | None:  # noqa:
     """What became of one mitigation; None where it is as it was."""
     ran = {was.at_run_time, now.at_run_time} if was is not None else set()
     if was is not None and ran == {WORKS, GOES_THROUGH}:
-        return Change(id, now.mitigation, Effect.LOST if was.at_run_time == WORKS else Effect.GAINED, was, now)
+        is_lost = was.at_run_time == WORKS or now.state.rank < was.state.rank
+        return Change(id, now.mitigation, Effect.LOST if is_lost else Effect.GAINED, was, now)
     if was is not None and (was.state, was.flags) == (now.state, now.flags):
         return None
     if was is None:

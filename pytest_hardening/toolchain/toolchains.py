@@ -42,6 +42,8 @@ _LINKERS = (
     ("LLD", re.compile(r"^(?:.* )?LLD (\d[\w.]*)", re.MULTILINE)),
     ("mold", re.compile(r"^mold (\d[\w.]*)", re.MULTILINE)),
 )
+# A name that the driver makes up anew each time: /tmp/ccW3xQ2b.o of gcc, /tmp/null-1a2b3c.o of clang.
+_MADE_UP = re.compile(r"[^\s\"'=]*/(?:cc\w{6}|[\w.]*-\w{6})\.\w+")
 _CONFIGURED = re.compile(r"^Configured with: (.*)$", re.MULTILINE)
 _MUSL = re.compile(r"\bld-musl-|/libc/musl/|/musl/include/")
 # The version that musl's libc.so prints of itself (ldso/dynlink.c); its headers tell none.
@@ -87,7 +89,7 @@ class Toolchain:
     - `defaults`: what the driver gives to the compiler and the linker behind it without being asked.
     - `problem`: why it cannot make a program, in one line; empty where it can. Mostly its C library is not installed.
     - `identity`: a text that differs whenever the toolchain does: all programs, headers, libraries and start files that
-      a trial program is made of, each with size and time.
+      a trial program is made of, each with size and time, and the commands that the driver would start.
     """
 
     compiler: Compiler
@@ -172,21 +174,22 @@ def base_id(compiler: Compiler, machine: str, libc: str) -> str:
     return re.sub(r"[\s\[\]]|::", "_", text)
 
 
-# What this process knows of compilers, with the files that it rests on.
-_KNOWN: dict[Compiler, tuple[Toolchain, tuple[str, ...]]] = {}
+# What this process knows of compilers and the commands behind them, with the files that it rests on.
+_KNOWN: dict[tuple[Compiler, str], tuple[Toolchain, tuple[str, ...]]] = {}
 
 
 def _identified(compiler: Compiler, cache: BuildCache | None) -> Toolchain:
     """From this process's memory, else from the cache's, else by asking."""
-    known = _KNOWN.get(compiler)
+    behind = _commands(compiler)
+    known = _KNOWN.get((compiler, behind))
     if known is not None and _are_unchanged(known[1]):
         return known[0]
-    known = _read(compiler, cache)
+    known = _read(compiler, behind, cache)
     if known is None:
-        known = _ask(compiler)
+        known = _ask(compiler, behind)
         if cache is not None:
-            _write(cache, *known)
-    _KNOWN[compiler] = known
+            _write(cache, behind, *known)
+    _KNOWN[compiler, behind] = known
     return known[0]
 
 
@@ -197,17 +200,30 @@ def _are_unchanged(files: Sequence[str]) -> bool:
         return False
 
 
-def _place(cache: BuildCache, compiler: Compiler) -> Path:
-    key = "\n".join((compiler.identity, os.environ.get("PATH", ""), _TRIAL))
+def _commands(compiler: Compiler) -> str:
+    """What the driver would start, which it says without doing it (-###).
+
+    A file that came into being since it was asked, such as gcc's `specs`, a configuration file of clang or what a
+    script reads, is none of those that were looked at then: it shows here. zig has none of these.
+    """
+    if compiler.family == "zig":  # which starts to work, and makes up other names
+        return ""
+    words = ("-###", "-x", compiler.language, os.devnull, "-o", "trial")
+    result = execute((*compiler.command, *words), cwd=Path("/"), timeout=_TRIAL_TIMEOUT)
+    return _MADE_UP.sub("", result.output)
+
+
+def _place(cache: BuildCache, compiler: Compiler, behind: str) -> Path:
+    key = "\n".join((compiler.identity, os.environ.get("PATH", ""), _TRIAL, behind))
     return cache.root / f"toolchain-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
-def _read(compiler: Compiler, cache: BuildCache | None) -> tuple[Toolchain, tuple[str, ...]] | None:
+def _read(compiler: Compiler, behind: str, cache: BuildCache | None) -> tuple[Toolchain, tuple[str, ...]] | None:
     """What the cache holds, where no file has changed since; a damaged entry is none."""
     if cache is None:
         return None
     try:
-        data = json.loads(_place(cache, compiler).read_text("utf-8"))
+        data = json.loads(_place(cache, compiler, behind).read_text("utf-8"))
         files = tuple(map(str, data.pop("files")))
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else str(value) for name, value in data.items()
@@ -218,17 +234,17 @@ def _read(compiler: Compiler, cache: BuildCache | None) -> tuple[Toolchain, tupl
     return (found, files) if _are_unchanged(files) else None
 
 
-def _write(cache: BuildCache, toolchain: Toolchain, files: tuple[str, ...]) -> None:
+def _write(cache: BuildCache, behind: str, toolchain: Toolchain, files: tuple[str, ...]) -> None:
     data: dict[str, Any] = {one.name: getattr(toolchain, one.name) for one in fields(toolchain)}
     del data["compiler"]
-    place = _place(cache, toolchain.compiler)
+    place = _place(cache, toolchain.compiler, behind)
     cache.root.mkdir(parents=True, exist_ok=True)
     partial = place.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps({**data, "files": files}), "utf-8")
     os.replace(partial, place)
 
 
-def _ask(compiler: Compiler) -> tuple[Toolchain, tuple[str, ...]]:
+def _ask(compiler: Compiler, behind: str) -> tuple[Toolchain, tuple[str, ...]]:
     suffix = ".cpp" if compiler.language == "c++" else ".c"
     with tempfile.TemporaryDirectory(prefix="hardening-toolchain-") as name:
         folder = Path(name)
@@ -250,7 +266,7 @@ def _ask(compiler: Compiler) -> tuple[Toolchain, tuple[str, ...]]:
         linker, linker_version = "tcc", compiler.version
     configured = _CONFIGURED.search(trial.output)
     identities = tuple(map(file_identity, map(Path, files)))
-    digest = hashlib.sha256("\n".join((compiler.identity, *identities)).encode())
+    digest = hashlib.sha256("\n".join((compiler.identity, *identities, behind)).encode())
     return Toolchain(
         compiler=compiler,
         id=base_id(compiler, machine, libc),

@@ -329,7 +329,7 @@ def test_an_unused_waiver_of_a_target(user: User, built: Callable[..., Path], wo
     user.policy("[[waiver]]", 'path = "target:PROGRAM"', 'checks = ["bind-now"]', 'reason = "later"')
     result = user.pytest("--hardening-build", "build", *workers, subprocess=bool(workers))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["hardening.toml: waiver[[]0[]]: target:PROGRAM, *covers nothing*"])
+    result.stdout.fnmatch_lines(["hardening.toml: waiver[[]0[]]: target:PROGRAM, bind-now: covers nothing*"])
 
 
 def test_a_glob_is_not_unused_because_only_targets_were_judged(user: User, built: Callable[..., Path]) -> None:
@@ -337,6 +337,107 @@ def test_a_glob_is_not_unused_because_only_targets_were_judged(user: User, built
     user.policy("[[waiver]]", 'path = "*.so"', 'checks = ["bind-now"]', 'reason = "of a file that no target makes"')
     assert user.pytest("--hardening-build", "build").ret == pytest.ExitCode.OK
     assert user.pytest("--hardening-build", "build", "--hardening", "build").ret == pytest.ExitCode.TESTS_FAILED
+
+
+IN_VAIN = """
+exclude = ["target:HOTS", "build/third_party/*", "*.tmp"]
+[[artifact]]
+path = ["target:progg", "target:SHAR*", "build/libSHARED.so", "build/*.data"]
+checks.bind-now = false
+[[artifact]]
+path = "target:PROGRAM"
+kind = "shared-library"
+unknown = "fail"
+[[artifact]]
+path = "build/PROGRAMM"
+unknown = "fail"
+[[waiver]]
+path = ["target:nothere", "build/old.so", "elsewhere/*"]
+checks = ["bind-now"]
+reason = "later"
+[[waiver]]
+path = "target:SHARED"
+checks = ["pie"]
+reason = "not judged by it"
+"""
+NOTES = [
+    "exclude[0]: target:HOTS: matches no target of the build",
+    "exclude[1]: build/third_party/*: matches no file that was found",
+    "exclude[2]: *.tmp: matches no file that was found",
+    "artifact[0].path[0]: target:progg: matches no target of the build",
+    "artifact[1].path: target:PROGRAM: matches no file that was judged and is of kind shared-library",
+    "artifact[2].path: build/PROGRAMM: matches no file that was judged",
+    "waiver[0].path[0]: target:nothere: matches no target of the build",
+    "waiver[0].path[1]: build/old.so: matches no file that was judged",
+    "waiver[1]: target:SHARED: no file that it matches is judged by pie",
+]
+
+
+def notes(result: pytest.RunResult) -> list[str]:
+    """The lines on what is unused, without the policy's name."""
+    file = "hardening.toml: "
+    return [line.removeprefix(file) for line in result.outlines if line.startswith(file)]
+
+
+@WORKERS
+def test_what_matches_nothing_in_a_build(user: User, built: Callable[..., Path], workers: tuple[str, ...]) -> None:
+    (built() / "my.data").write_text("of another run: no target makes it")
+    user.policy(IN_VAIN)
+    result = user.pytest("--hardening-build", "build", *workers, subprocess=bool(workers))
+    assert notes(result) == NOTES
+    assert result.ret == pytest.ExitCode.OK
+    strict = user.pytest("--hardening-build", "build", "--hardening-strict", *workers, subprocess=bool(workers))
+    assert notes(strict) == NOTES
+    strict.stdout.fnmatch_lines(["each of these fails the run (--hardening-strict)"])
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_what_was_not_judged_is_not_in_vain(user: User, built: Callable[..., Path]) -> None:
+    build = built()
+    (build / "HOST").unlink()
+    user.policy('exclude = "build/stray"', "[[artifact]]", 'path = ["target:HOST", "build/HOST"]', 'unknown = "fail"')
+    shutil.copy(build / "PROGRAM", build / "stray")
+    words = ("--hardening-build", "build", "--hardening-check", "pie")
+    assert notes(user.pytest(*words, "--hardening-allow-unbuilt")) == []
+    assert notes(user.pytest(*words, "--hardening-target", "PROGRAM")) == []
+    user.policy("[[artifact]]", 'path = "target:HOTS"', 'unknown = "fail"')
+    told = ["artifact[0].path: target:HOTS: matches no target of the build"]
+    assert notes(user.pytest(*words, "--hardening-target", "PROGRAM")) == told
+    (path,) = (build / ".cmake/api/v1/reply").glob("target-HOST-*")
+    path.write_text("{")
+    assert notes(user.pytest(*words)) == []  # it may be the one that cannot be read, which fails the run
+
+
+def test_rules_of_targets_do_not_hold_without_a_build(user: User, built: Callable[..., Path]) -> None:
+    built()
+    rule = ("[[artifact]]", 'path = ["target:PROGRAM", "target:HOST"]')
+    words = ("--hardening-check", "pie", "--hardening-check", "build-id")
+    user.policy(*rule, "checks.build-id = {}")
+    told = "artifact[0].path: target:PROGRAM, target:HOST: does not hold without --hardening-build"
+    for given in (("--hardening", "build"), ("build/PROGRAM",)):
+        run = user.pytest(*given, *words)
+        assert (run.ret, notes(run)) == (pytest.ExitCode.OK, [told])
+        strict = user.pytest(*given, *words, "--hardening-strict")
+        assert (strict.ret, notes(strict)) == (pytest.ExitCode.TESTS_FAILED, [told])
+    assert notes(user.pytest("--hardening", "build", "--hardening-build", "build", *words)) == []
+    assert notes(user.pytest("--hardening", "build", "--hardening-check", "pie")) == []
+    assert notes(user.pytest("--hardening", "build", *words, "--hardening-profile", "kms-6.7")) == []
+    user.policy(*rule, "checks.pie = false")  # without it more is demanded, not less
+    assert notes(user.pytest("--hardening", "build", *words)) == []
+    user.policy(rule[0], 'path = ["target:PROGRAM", "build/PROGRAM"]', "checks.build-id = {}")
+    assert notes(user.pytest("--hardening", "build", *words)) == []
+
+
+def test_baseline_entries_of_files_that_are_gone(user: User, built: Callable[..., Path]) -> None:
+    build = built()
+    (build / "HOST").unlink()
+    shutil.copy(build / "PROGRAM", build / "stray")
+    lines = [f"pie\tbuild/{name}\t-" for name in ("HOST", "gone", "stray")]
+    (user.path / "known").write_text("\n".join([*lines, "pie\telsewhere/gone\t-"]))
+    words = ("--hardening-build", "build", "--hardening-allow-unbuilt", "--hardening-baseline", "known")
+    result = user.pytest(*words)
+    result.stdout.fnmatch_lines(["known: 1 entry not needed any more: *", "- build/gone::pie (no such file any more)"])
+    assert user.pytest(*words, "--hardening-strict").ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_the_baseline(user: User, built: Callable[..., Path]) -> None:

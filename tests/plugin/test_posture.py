@@ -209,6 +209,17 @@ def test_a_mitigation_that_files_show_and_that_stops_nothing(
     )
 
 
+def test_what_cannot_be_run_any_more_is_not_passed(
+    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (POSTURE, "--hardening-run", "--hardening-toolchain", "gcc-12", "-k", "stack-protector or build-id")
+    assert run(*asked, "--hardening-update-posture").ret == pytest.ExitCode.OK
+    monkeypatch.setattr("pytest_hardening.runtime.at_run_time", lambda *_: "")
+    result = run(*asked, "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED *unknown whether it still works at run time: *"])
+
+
 def test_running_without_a_posture(run: Callable[..., pytest.RunResult]) -> None:
     result = run("--hardening-run")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def test_what_a_program_cannot_do(
     head = "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/prctl.h>\n#include <unistd.h>\n"
     result = run_program(compile_c(f"{head}int main(void) {{ {body} }}", flags=["-O0"]))
     assert result.returncode == status if status is not None else result.returncode != 0, result.outcome
+
+
+def test_what_a_program_leaves_behind_is_ended(compile_c: CompileC, tmp_path: Path) -> None:
+    source = """
+    #include <stdio.h>
+    #include <unistd.h>
+    int main(void) {
+        int child = fork();
+        if (!child) { close(0); close(1); close(2); pause(); }
+        printf("%d", child);
+        return 0;
+    }
+    """
+    child = Path(f"/proc/{run_program(compile_c(source)).output}/stat")
+    for _ in range(100):  # until it is gone, or a zombie that nobody asks for
+        if not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("it lives on")
 
 
 def test_no_core_file_and_no_folder_stay(compile_c: CompileC, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,12 @@ def test_an_offence_is_stopped_and_its_control_is_not(
         assert not behaviour.disagreement
 
 
+@pytest.mark.parametrize("compiler", ["gcc-12", "clang-19"])
+def test_filling_a_frame_is_no_probing_of_it(compiler: str, committed: Callable[..., Behaviour]) -> None:
+    behaviour = committed(compiler, "stack-clash", [*OFFENCES["stack-clash"].control, *ZERO])
+    assert behaviour.ending is WENT_THROUGH, behaviour.summary
+
+
 @pytest.mark.parametrize("name", [name for name, offence in OFFENCES.items() if offence.when != "compile"])
 def test_the_file_says_what_the_program_does(name: str, committed: Callable[..., Behaviour]) -> None:
     """Where the file tells at all; so that a disagreement is a defect of somebody, not of the offence."""

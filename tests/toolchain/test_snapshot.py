@@ -56,6 +56,14 @@ def test_less_is_a_loss(was: str, now: str) -> None:
     assert change.effect is expected
 
 
+def test_what_works_now_hides_no_loss() -> None:
+    was = replace(STATES["default"], at_run_time="GOES THROUGH")
+    (change,) = posture_changes(posture(was), posture(replace(ON, at_run_time="works")))
+    assert change.effect is Effect.LOST
+    (change,) = posture_changes(posture(was), posture(replace(was, at_run_time="works")))
+    assert change.effect is Effect.GAINED
+
+
 def test_what_is_said_of_changes() -> None:
     (loss,) = posture_changes(posture(ON), posture(STATES["refused"]))
     assert str(loss) == (

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from pytest_hardening.errors import ToolchainError
+from pytest_hardening.model import Outcome
 from pytest_hardening.toolchain import BuildCache, Compiler, Toolchain, Wanted, find_toolchain, select_toolchains
 from pytest_hardening.toolchain import toolchains as module
+from pytest_hardening.toolchain.bench import Bench
 
 from .toolchains_here import HERE, Here
 
@@ -75,9 +77,9 @@ def test_known_from_the_cache_and_asked_again_after_a_change(
     asked: list[Compiler] = []
     ask = module._ask
 
-    def counted(compiler: Compiler) -> tuple[Toolchain, tuple[str, ...]]:
+    def counted(compiler: Compiler, behind: str) -> tuple[Toolchain, tuple[str, ...]]:
         asked.append(compiler)
-        return ask(compiler)
+        return ask(compiler, behind)
 
     monkeypatch.setattr(module, "_ask", counted)
     header = tmp_path / "include" / "stdio.h"
@@ -100,6 +102,32 @@ def test_known_from_the_cache_and_asked_again_after_a_change(
     wrapper("gcc-11", {})
     assert identity() not in (first, second)
     assert len(asked) == 3
+
+
+def test_a_file_that_comes_into_being(tmp_path: Path) -> None:
+    """Options that a script reads from a file, as gcc reads `specs` and clang its configuration."""
+    script, options = tmp_path / "cc", tmp_path / "options"
+    script.write_text(f'#!/bin/sh\n[ ! -f {options} ] || set -- $(cat {options}) "$@"\nexec gcc-12 "$@"\n')
+    script.chmod(0o755)
+    cache = BuildCache(tmp_path / "cache")
+
+    def pie() -> Outcome:
+        bench = Bench(find_toolchain(str(script), cache=cache), cache)
+        built = bench.build(())
+        assert built.path is not None
+        return bench.verdict(built.path, "pie")[0].outcome
+
+    assert (pie(), pie()) == (Outcome.PASS, Outcome.PASS)
+    options.write_text("-fno-pie -no-pie")
+    assert pie() is Outcome.FAIL
+    options.unlink()
+    assert pie() is Outcome.PASS
+
+
+@pytest.mark.parametrize("command", ["gcc-12", "clang-14", "clang-19", "g++-12", "musl-gcc", "tcc"])
+def test_what_a_driver_would_start_is_told_alike_each_time(command: str) -> None:
+    compiler = find_toolchain(command).compiler
+    assert module._commands(compiler) == module._commands(compiler) != ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 3}', '{"files": [], "id": 3}'])

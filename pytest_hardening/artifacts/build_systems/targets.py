@@ -42,12 +42,16 @@ class Targets:
     problems: (name, reason) of targets that were not built and of folders that cannot be read.
     missing: the shown path and the target of those that were not built, by name.
     left_out: how many targets were not built and are left out, by reason.
+    outputs: the shown name of the file, and the target, of whatever the builds make, left out or not.
+    is_complete: whether all of the builds could be read.
     """
 
     found: Mapping[Artifact, Target] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
     missing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    outputs: tuple[tuple[str, str], ...] = ()
+    is_complete: bool = True
 
     @property
     def names(self) -> dict[str, str]:
@@ -85,6 +89,7 @@ def find_targets(
             builds[real] = read_build(folder)
         except ArtifactError as error:
             problems.append((display(os.path.abspath(folder), base), str(error)))
+    is_complete = not problems and not any(build.problems for build in builds.values())
     found: dict[Artifact, Target] = {}
     missing: dict[str, tuple[str, str]] = {}
     left_out: Counter[str] = Counter()
@@ -115,7 +120,12 @@ def find_targets(
     ]
     if not found and not problems:
         problems += [(display(folder, base), "none of its targets was built") for folder in builds]
-    return Targets(found, tuple(problems), missing, dict(left_out))
+    outputs = tuple(
+        (display(os.path.realpath(output.path), base), output.recipe.target)
+        for build in builds.values()
+        for output in build.outputs
+    )
+    return Targets(found, tuple(problems), missing, dict(left_out), outputs, is_complete)
 
 
 def _not_built(path: str) -> str:
