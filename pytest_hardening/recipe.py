@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 __all__ = ["CompileCommand", "Fragment", "Recipe", "command_of", "commands_of", "words_of"]
@@ -87,7 +87,10 @@ class Recipe:
     configuration: "Release", "Debug" ...; empty where the build has none.
     units: the commands of its own units and of those of static libraries and object libraries of the same build that
         are linked into it. Where `target` is empty, those of the whole build: `commands_of` picks a unit's.
+    from_archives: those of the units that come from static libraries of the build: the linker takes what is asked for.
     link: the options of the link step, in order; those of the compiler that are given there too are among them.
+    foreign: what may bring code whose units are not among these: archives and objects that no target makes, `-static`,
+        and libraries as `-lNAME`, which are archives or shared: see `foreign_beside`.
     defined_at: where the target is defined: `CMakeLists.txt:30`; empty where the build system does not say.
     """
 
@@ -95,10 +98,14 @@ class Recipe:
     type: str = ""
     configuration: str = ""
     units: tuple[CompileCommand, ...] = ()
+    from_archives: tuple[CompileCommand, ...] = ()
     link: tuple[Fragment, ...] = ()
+    foreign: tuple[str, ...] = ()
     defined_at: str = ""
     _by_name: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
+    _by_path: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
     _by_object: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
+    _found: dict[tuple[str, str], tuple[CompileCommand, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_name: dict[str, list[CompileCommand]] = {}
@@ -107,11 +114,31 @@ class Recipe:
             by_name.setdefault(posixpath.basename(command.source), []).append(command)
             by_object.setdefault(command.object, []).append(command)
         object.__setattr__(self, "_by_name", by_name)
+        object.__setattr__(self, "_by_path", {})
         object.__setattr__(self, "_by_object", by_object)
+        object.__setattr__(self, "_found", {})
 
     def making(self, path: str) -> tuple[CompileCommand, ...]:
         """The commands that write an object file; two where it is written twice."""
         return tuple(self._by_object.get(path, ())) if path else ()
+
+    def foreign_beside(self, needed: Iterable[str]) -> tuple[str, ...]:
+        """What is foreign in a file that loads these libraries (DT_NEEDED): what is loaded does not lie inside."""
+        loaded = {name.partition(".so")[0] for name in needed}
+        return tuple(one for one in self.foreign if not one.startswith("-l") or f"lib{one[2:]}" not in loaded)
+
+    def _of_path(self, path: str) -> list[CompileCommand]:
+        """The commands of a source, by its path or by what debug information calls it."""
+        if not self._by_path:
+            for command in self.units:
+                for name in {posixpath.normpath(command.source), _mapped(command)}:
+                    self._by_path.setdefault(name, []).append(command)
+        return self._by_path.get(path, [])
+
+    def _of_tail(self, tail: str) -> Iterator[CompileCommand]:
+        """The commands of the sources whose path ends so."""
+        candidates = self._by_name.get(posixpath.basename(tail), ())
+        return (command for command in candidates if posixpath.normpath(command.source).endswith(tail))
 
     @property
     def link_arguments(self) -> Iterator[str]:
@@ -153,16 +180,18 @@ def commands_of(recipe: Recipe, name: str, folder: str = "", member: str = "") -
     folder: where it was compiled (DW_AT_comp_dir); empty where the file does not tell.
     member: the name of the object file or archive member that the unit is; empty for linked files.
     """
-    candidates = recipe._by_name.get(posixpath.basename(name), [])
     path = posixpath.normpath(posixpath.join(folder, name))
-    if path.startswith("/"):
-        found = [c for c in candidates if path in (posixpath.normpath(c.source), _mapped(c))]
-    else:
-        tail = posixpath.normpath(posixpath.join("/", name))  # which drops what leads upwards
-        found = [command for command in candidates if posixpath.normpath(command.source).endswith(tail)]
-    if member:
-        found = [c for c in found if not c.object or posixpath.basename(c.object) == posixpath.basename(member)]
-    return tuple({command.fragments: command for command in found}.values())
+    is_tail = not path.startswith("/")
+    if is_tail:
+        path = posixpath.normpath(posixpath.join("/", name))  # which drops what leads upwards
+    key = (f"*{path}" if is_tail else path, member)
+    if key not in recipe._found:  # a build may have thousands of sources with one base name
+        found: Iterable[CompileCommand] = recipe._of_tail(path) if is_tail else recipe._of_path(path)
+        if member:
+            named = posixpath.basename(member)
+            found = (one for one in found if not one.object or posixpath.basename(one.object) == named)
+        recipe._found[key] = tuple({command.fragments: command for command in found}.values())
+    return recipe._found[key]
 
 
 def command_of(recipe: Recipe, name: str, folder: str = "", member: str = "") -> CompileCommand | None:
@@ -173,6 +202,8 @@ def command_of(recipe: Recipe, name: str, folder: str = "", member: str = "") ->
 
 def _mapped(command: CompileCommand) -> str:
     """What a compiler calls the source in debug information: GCC manual, -ffile-prefix-map, the last that fits wins."""
+    if not any("-prefix-map=" in fragment.text for fragment in command.fragments):
+        return command.source
     for argument in reversed(command.arguments):
         if argument.startswith(_PREFIX_MAPS):
             old, _, new = argument.partition("=")[2].rpartition("=")

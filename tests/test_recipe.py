@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytest_hardening.recipe import Fragment, words_of
+from pytest_hardening.recipe import CompileCommand, Fragment, Recipe, commands_of, words_of
 
 
 def test_words_are_those_of_the_shell() -> None:
@@ -48,3 +48,19 @@ def test_long_lines_take_no_time(text: str) -> None:
     start = time.monotonic()
     _words(text)
     assert time.monotonic() - start < 2
+
+
+def test_many_sources_of_one_name_take_no_time() -> None:
+    options = (Fragment("-O2 -Wformat"), Fragment("-ffile-prefix-map=/s=/usr/src"))
+    units = tuple(CompileCommand(f"/s/{i}/main.c", "C", options, f"/b/{i}/main.c.o") for i in range(5000))
+    recipe = Recipe("t", "STATIC", units=units)
+    start = time.monotonic()
+    for number, unit in enumerate(units):
+        assert commands_of(recipe, unit.source) == commands_of(recipe, f"{number}/main.c", "/usr/src") == (unit,)
+        assert len(commands_of(recipe, "main.c", "", "main.c.o")) == 1
+    assert time.monotonic() - start < 2
+
+
+def test_a_library_that_is_loaded_lies_not_inside() -> None:
+    recipe = Recipe("t", "EXECUTABLE", foreign=("-lz", "-lq", "/x/liba.a"))
+    assert recipe.foreign_beside(["libz.so.1", "liba.so", "libqq.so.5"]) == ("-lq", "/x/liba.a")

@@ -37,8 +37,6 @@ _LINKER_FLAGS = {
     "SHARED": "CMAKE_SHARED_LINKER_FLAGS",
     "MODULE": "CMAKE_MODULE_LINKER_FLAGS",
 }
-# what every system has as shared libraries; another one may be an archive
-_SHARED_LIBRARIES = frozenset("c dl gcc_s m pthread rt stdc++".split())
 _PIE_OPTIONS = ("-pie", "-static-pie")
 _PIE_UNITS = Switch(COMPILE, "-fPIE", r"-f(PIE|pie|PIC|pic)", r"-fno-(pie|PIE|pic|PIC)")
 
@@ -293,21 +291,11 @@ def _unit(name: str, recipe: Recipe) -> CompileCommand | None:
         found = [unit for unit in recipe.units if unit.object and posixpath.basename(unit.object) == name]
     elif posixpath.isabs(name):
         found = [unit for unit in recipe.units if unit.source == posixpath.normpath(name)]
-    elif "/" not in name and not _has_foreign_code(recipe):
+    elif "/" not in name and not recipe.foreign:  # of which one unit may have the same base name
         found = [unit for unit in recipe.units if posixpath.basename(unit.source) == name]
     else:
         found = []
     return found[0] if len(found) == 1 else None
-
-
-def _has_foreign_code(recipe: Recipe) -> bool:
-    """Whether units may be linked that are not among the recipe's: one of them may have the same base name."""
-    for argument in recipe.link_arguments:
-        if argument.endswith((".a", ".o")) or argument in ("-static", "-static-pie"):
-            return True
-        if argument.startswith("-l") and argument[2:] not in _SHARED_LIBRARIES:
-            return True
-    return False
 
 
 def _of_unit(switch: Switch, unit: CompileCommand) -> Iterator[_Finding]:

@@ -31,11 +31,12 @@ class FormatSecurity(RecordedCheck):
     holds (-grecord-command-line). -Wformat, which -Wall and -Wformat=2 bring, and -Werror=format-security must be in
     force, or -Werror with -Wformat-security or -Wformat=2; what follows may take them back, and -w all of it. clang has
     the warnings on by itself, and needs the error alone. A unit's command is found by its source, as the file has it;
-    of a stripped file, the commands of its target hold, where it links no archive or object that may hold others. Where
-    no command is known, where it reads options from a file (@FILE), or where the source was compiled in several ways
-    that differ in this, it is unknown; so is a linked file without -g where compile_commands.json is all that is known,
-    unless one of its units fails. `#pragma GCC diagnostic` and calls behind wrappers without the attribute `format` are
-    not seen.
+    of a stripped file, the commands of its target hold. Where a file without -g was linked with code that no target of
+    the build makes (objects, archives, -lNAME which is not loaded, -static), it is unknown; so is a stripped program
+    of which only a unit of a static library fails, as the linker may have left that out. Where no command is known,
+    where it reads options from a file (@FILE), or where the source was compiled in several ways that differ in this, it
+    is unknown; so is a linked file without -g where compile_commands.json is all that is known, unless one of its units
+    fails. `#pragma GCC diagnostic` and calls behind wrappers without the attribute `format` are not seen.
 
     When it does not apply
     ----------------------

@@ -15,13 +15,16 @@ __all__ = ["given_warnings", "refuses_format"]
 
 _SECURITY, _NONLITERAL, _FORMAT = "format-security", "format-nonliteral", "format"
 _WARNING = re.compile(r"-W(no-)?(error=)?(format(?:=\d|-security|-nonliteral)?|all|most|everything|error)")
+# other names of options (gcc/gcc.cc and gcc/common.opt; clang's Options.td): those that begin with --warn- as well
+_LONG = {"--no-warnings": "-w", "--all-warnings": "-Wall"}
 # the groups that have -Wformat-security in them
 _CLANG_GROUPS = frozenset((_FORMAT, "format=2", _SECURITY, "all", "most", "everything"))
 
 
 def given_warnings(options: Iterable[str]) -> Iterator[str]:
-    """Of some options, those that decide, in their order."""
-    return (option for option in options if option == "-w" or _WARNING.fullmatch(option))
+    """Of some options, those that decide, in their order; long ones as what they stand for."""
+    short = (_LONG.get(option, option).replace("--warn-", "-W", 1) for option in options)
+    return (option for option in short if option == "-w" or _WARNING.fullmatch(option))
 
 
 def refuses_format(options: Iterable[str], compiler: str) -> bool | None:

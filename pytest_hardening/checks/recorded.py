@@ -46,11 +46,10 @@ _HOW_TO_RECORD = "compile with -g or -frecord-gcc-switches (clang: -grecord-comm
 _SHOWN = 3
 _MOST_SHOWN = 6
 _MOST_CULPRITS = 200
-_WITH_VALUE = ("-D", "-U", "-I", "-include", "-Xclang", "-mllvm", "--param")
+_WITH_VALUE = ("-D", "-U", "-I", "-include", "-mllvm", "--param")
 _COMPILERS_OF_C = ("", "gcc", "clang")
 SEVERAL = "its source was compiled in several ways, and which of them made this is not told"
 _LANGUAGES = {"C": "c", "CXX": "c++", "OBJC": "objective-c", "OBJCXX": "objective-c++"}  # as CMake calls them
-_LINKED_IN = (".a", ".o", ".lo", ".obj")
 
 
 class Answer(NamedTuple):
@@ -104,7 +103,7 @@ class RecordedCheck(Check):
         units = [unit for unit in facts.units.found if _may_be_c(unit)] or list(_units_of_target(facts))
         if not units:
             return self._without_c(facts)
-        answers = [self._told(facts, unit, parameters) for unit in units]
+        answers = list(_where_linked(facts, (self._told(facts, unit, parameters) for unit in units)))
         others = [
             item
             for unit, (_, answer) in zip(units, answers, strict=True)
@@ -211,10 +210,8 @@ def missing_units(facts: ElfFacts) -> str:
     """Why a file may hold units that nothing names; empty where all are known."""
     if facts.units is None:
         return "its units were not read"
-    if not facts.units.found and facts.recipe is not None:
-        linked = [word for word in facts.recipe.link_arguments if word.endswith(_LINKED_IN)]
-        if linked:
-            return f"it names no unit, and what came from {_few(linked)} is not told"
+    if foreign := _vouched_for_by_none(facts):
+        return f"what came from {_few(list(foreign))} is not told"
     return facts.units.unread[0] if facts.units.unread else facts.units.hidden
 
 
@@ -225,14 +222,14 @@ def told_by_commands(facts: ElfFacts, unit: Unit) -> tuple[Unit, ...]:
     recipe = facts.recipe
     if recipe is None or not unit.name:
         return ()
-    found: tuple[CompileCommand, ...]
-    if (own := _own_command(facts)) is not None:
-        found = (own,)
-    else:
-        alike = facts.units.found if facts.units is not None and "/" not in unit.name and not unit.folder else ()
-        if sum(posixpath.basename(one.name) == unit.name for one in alike) > 1:
+    if "/" not in unit.name and not unit.folder:
+        alike = facts.units.found if facts.units is not None else ()
+        tail = f"/{unit.name}"
+        if sum(one.name == unit.name or one.name.endswith(tail) for one in alike) > 1:
             return ()
-        found = commands_of(recipe, unit.name, unit.folder, facts.name if facts.kind is Kind.OBJECT else "")
+    if not posixpath.isabs(posixpath.join(unit.folder, unit.name)) and _foreign(facts):
+        return ()  # one of those units may be called so
+    found = commands_of(recipe, unit.name, unit.folder, facts.name if facts.kind is Kind.OBJECT else "")
     if any(command.unread for command in found):
         return ()
     compilers = [name for name in facts.compilers if name in _COMPILERS_OF_C]
@@ -243,8 +240,23 @@ def told_by_commands(facts: ElfFacts, unit: Unit) -> tuple[Unit, ...]:
     )
 
 
+def _foreign(facts: ElfFacts) -> tuple[str, ...]:
+    """What may have brought code into a linked file whose units the build system does not know."""
+    if facts.recipe is None or not facts.kind.is_linked:
+        return ()
+    return facts.recipe.foreign_beside(facts.dynamic.needed if facts.dynamic is not None else ())
+
+
+def _vouched_for_by_none(facts: ElfFacts) -> tuple[str, ...]:
+    """Foreign code of which nothing tells whether its units are among those that are known: debug information tells
+    it of its own (`Units.hidden`).
+    """
+    units = facts.units.found if facts.units is not None else ()
+    return () if units and all(unit.source == "DWARF" or unit.folder for unit in units) else _foreign(facts)
+
+
 def _own_command(facts: ElfFacts) -> CompileCommand | None:
-    """The command that writes this object file."""
+    """The command that writes this object file, of which nothing but the name is known."""
     if facts.kind is not Kind.OBJECT or facts.recipe is None or len(facts.recipe.units) != 1:
         return None
     command = facts.recipe.units[0]
@@ -259,6 +271,22 @@ def _units_of_target(facts: ElfFacts) -> Iterator[Unit]:
     for command in recipe.units:
         if command.language in _LANGUAGES:
             yield Unit(command.source, _LANGUAGES[command.language], source=command.recorded_in)
+
+
+def _where_linked(facts: ElfFacts, answers: Iterable[tuple[Unit, Answer]]) -> Iterator[tuple[Unit, Answer]]:
+    """The answers; of a file that names no unit, those which say that one of a static library fails become unknown: the
+    linker takes from it what is asked for.
+    """
+    recipe = facts.recipe
+    doubtful: set[str] = set()
+    if recipe is not None and facts.units is not None and not facts.units.found:
+        taken = set(map(id, recipe.from_archives))
+        doubtful = {command.source for command in recipe.from_archives}
+        doubtful -= {command.source for command in recipe.units if id(command) not in taken}
+    for unit, answer in answers:
+        if answer.conforms is False and unit.name in doubtful:
+            answer = answer._replace(conforms=None, seen=f"{answer.seen}, if it was linked from its static library")
+        yield unit, answer
 
 
 def _nameless(facts: ElfFacts, units: list[Unit]) -> str:
@@ -317,16 +345,27 @@ def tells_absence(unit: Unit) -> bool:
 
 
 def options_of(unit: Unit) -> Iterator[str]:
-    """The recorded options, each with its value in one word: `-D NAME` becomes `-DNAME`, `-Wp,-DNAME` too."""
-    flags = iter(unit.flags or ())
+    """The recorded options, each with its value in one word: `-D NAME` becomes `-DNAME`, `-Wp,-DNAME` too. What clang's
+    driver hands on unseen (-Xclang) stands last, as it does for its compiler (Clang.cpp, ConstructJob).
+    """
+    yield from _with_values(unit.flags or ())
+
+
+def _with_values(given: Iterable[str]) -> Iterator[str]:
+    flags = iter(given)
+    handed_on: list[str] = []
     for flag in flags:
         if flag.startswith("-Wp,"):
             yield from flag.split(",")[1:]
+        elif flag == "-Xclang":
+            handed_on.append(next(flags, ""))
         elif flag in _WITH_VALUE:
             value = next(flags, "")
             yield f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}"
         else:
             yield flag
+    if handed_on:
+        yield from _with_values([word for word in handed_on if word != "-Xclang"])
 
 
 def explicit_option(unit: Unit, name: str) -> str:

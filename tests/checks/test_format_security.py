@@ -15,6 +15,8 @@ import pytest
 
 from pytest_hardening.artifacts.build_systems.compile_commands import read, recipe_of
 from pytest_hardening.checks.format_warnings import refuses_format
+from pytest_hardening.checks.recorded import options_of
+from pytest_hardening.elf.facts import Unit
 from pytest_hardening.engine import inspect
 from pytest_hardening.fixtures import CompileC, SampleProject
 from pytest_hardening.model import Artifact, Kind, Outcome, Verdict
@@ -28,7 +30,8 @@ OPTIONS = (
     "-Wall -Wno-all -Wformat -Wformat=1 -Wformat=2 -Wformat=0 -Wno-format -Wformat-security -Wno-format-security "
     "-Werror=format-security -Wno-error=format-security -Werror -Wno-error -Werror=format -Wno-error=format "
     "-Wformat-nonliteral -Wno-format-nonliteral -Wextra -w -Werror=all -Wno-error=all "
-    "-Wformat=2 -Werror=format-security -Wformat -Wall -Werror -Wformat-security"
+    "-Wformat=2 -Werror=format-security -Wformat -Wall -Werror -Wformat-security "
+    "--no-warnings --all-warnings --warn-format --warn-no-format-security --warn-error=format-security"
 ).split()
 
 
@@ -54,6 +57,24 @@ def test_what_compilers_refuse(compiler_for: Callable[[str], Compiler], tmp_path
         assert told is not accepted, options
         counts[accepted] += 1
         assert refuses_format(options, "") in (None, told)
+    assert min(counts.values()) > 5
+
+
+def test_what_clang_is_handed_unseen(compiler_for: Callable[[str], Compiler], tmp_path: Path) -> None:
+    """Options behind -Xclang come after all others, wherever they stand."""
+    compiler_for("clang-19")
+    source = random.Random("-Xclang")  # noqa: S311
+    (tmp_path / "bad.c").write_text(BAD)
+    counts = {True: 0, False: 0}
+    for _ in range(60):
+        chosen = [source.choice(OPTIONS) for _ in range(source.randrange(1, 5))]
+        options = [word for one in chosen for word in (["-Xclang", one] if source.random() < 0.4 else [one])]
+        if any(one.startswith("--") for one in options):
+            continue  # which its compiler does not know
+        told = refuses_format(options_of(Unit("bad.c", "c", flags=tuple(options))), "clang")
+        accepted = accepts("clang-19", options, tmp_path / "bad.c")
+        assert told is not accepted, options
+        counts[accepted] += 1
     assert min(counts.values()) > 5
 
 
@@ -248,24 +269,25 @@ class TestRecordedFlags:
 class TestStripped:
     """A stripped file names no unit; the commands of its target do, where the build system knows that."""
 
-    def recipe(self, folder: Path, *options: str, link: str = "") -> Recipe:
+    def recipe(self, folder: Path, *options: str, foreign: Sequence[str] = ()) -> Recipe:
         command = CompileCommand(str(folder / "a.c"), "C", tuple(map(Fragment, options)), recorded_in="test")
-        return Recipe("x", "SHARED", units=(command,), link=(Fragment(link),))
+        return Recipe("x", "SHARED", units=(command,), foreign=tuple(foreign))
 
     @pytest.mark.parametrize(
-        ("options", "link", "outcome"),
+        ("options", "foreign", "outcome"),
         [
-            (CHECKED, "-Wl,-z,now", Outcome.PASS),
-            (("-Wall",), "", Outcome.FAIL),
-            (CHECKED, "/usr/lib/libforeign.a", Outcome.UNKNOWN),
-            ((), "other.o", Outcome.FAIL),
+            (CHECKED, [], Outcome.PASS),
+            (("-Wall",), [], Outcome.FAIL),
+            (CHECKED, ["/usr/lib/libforeign.a"], Outcome.UNKNOWN),
+            (CHECKED, ["-lforeign"], Outcome.UNKNOWN),
+            ((), ["other.o"], Outcome.FAIL),
         ],
     )
-    def test_target(self, tmp_path: Path, options: Sequence[str], link: str, outcome: Outcome) -> None:
+    def test_target(self, tmp_path: Path, options: Sequence[str], foreign: Sequence[str], outcome: Outcome) -> None:
         built = Built(tmp_path)
         name = built.link(built.compile("a.c", "-fPIC", *options))
         built.run("strip", name)
-        artifact = Artifact(str(tmp_path / name), name, recipe=self.recipe(tmp_path, *options, link=link))
+        artifact = Artifact(str(tmp_path / name), name, recipe=self.recipe(tmp_path, *options, foreign=foreign))
         assert inspect(artifact, ["format-security"]).verdict("format-security").outcome is outcome
 
     def test_no_target(self, tmp_path: Path) -> None:

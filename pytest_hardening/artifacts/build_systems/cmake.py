@@ -10,14 +10,15 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...elf.image import printable
 from ...errors import ArtifactError
 from ...recipe import CompileCommand, Fragment, Recipe
 from .cmake_all import built_by_all
-from .cmake_reply import Configuration, Group, Reply, Target, read_reply
+from .cmake_reply import Configuration, Group, Reply, Target, compiler_options, read_reply
+from .foreign import foreign_code, is_object
 from .output import Build, Output
 
 __all__ = ["QUERY", "place_query", "read"]
@@ -108,6 +109,7 @@ class _Reading:
     def __init__(self, folder: str, reply: Reply) -> None:
         self._folder = folder
         self._reply = reply
+        self._compilers: dict[str, tuple[Fragment, ...]] = {"": ()}
 
     def build(self) -> Build:
         outputs: list[Output] = []
@@ -152,8 +154,9 @@ class _Reading:
     def _output(self, made: _Made, by_archive: Mapping[str, _Made], configuration: str) -> Output:
         target = made.target
         linked = self._linked(target, by_archive) if made.type != "STATIC" else ()
-        own = frozenset(path for one in linked for path in one.target.artifacts)
-        foreign = [piece for piece in target.libraries if self._is_foreign(piece, target, own)]
+        own = {path for one in linked for path in one.target.artifacts} | {unit.object for unit in made.units}
+        ids = set(map(id, made.units))
+        taken = tuple(unit for one in linked for unit in one.units if id(unit) not in ids)
         names = self._variables((_LINKER_FLAGS[made.type],), configuration)
         languages = {unit.language: None for unit in made.units}
         names += self._variables((f"CMAKE_{language}_FLAGS" for language in languages), configuration)
@@ -161,8 +164,13 @@ class _Reading:
             target=target.name,
             type=made.type,
             configuration=configuration,
-            units=(*made.units, *(unit for one in linked for unit in one.units)),
-            link=(*(piece for one in target.link for piece in self._placed(one, names)), *foreign),
+            units=(*made.units, *taken),
+            from_archives=taken,
+            link=(
+                *self._of_compiler(target.linked_by),
+                *(piece for one in target.link for piece in self._placed(one, names)),
+            ),
+            foreign=self._foreign(target, linked, own),
             defined_at=target.defined_at,
         )
         name = f"{configuration}/{target.name}" if self._reply.is_multi else target.name
@@ -178,10 +186,25 @@ class _Reading:
                         found.setdefault(path, by_archive[path])
         return tuple(found.values())
 
-    def _is_foreign(self, piece: Fragment, target: Target, own: frozenset[str]) -> bool:
-        """Whether it names an archive or an object that no target of the build makes."""
-        words = [] if piece.text.startswith("-") else [one for one in piece.arguments if one.endswith((".a", ".o"))]
-        return any(own.isdisjoint(self._candidates(word, target)) for word in words)
+    def _foreign(self, target: Target, linked: tuple[_Made, ...], own: Collection[str]) -> tuple[str, ...]:
+        """See `Recipe.foreign`: of the link step, and objects among the sources, those of the static libraries too."""
+        sources = [path for one in (target, *(one.target for one in linked)) for path, _ in one.sources]
+        known = {*own, *(unit.object for one in linked for unit in one.units)}
+        objects = [path for path in sources if is_object(path) and path not in known]
+        pieces = [*self._of_compiler(target.linked_by), *target.link]
+        pieces += [piece for piece in target.libraries if not piece.text.startswith("-")]
+        words = [word for piece in pieces for word in piece.arguments]
+        named = foreign_code(words, lambda word: not known.isdisjoint(self._candidates(word, target)))
+        return tuple(dict.fromkeys((*objects, *named)))
+
+    def _of_compiler(self, language: str) -> tuple[Fragment, ...]:
+        """The options that stand behind the compiler's name wherever it is called, as `gcc -m32` in CC gives them."""
+        if language not in self._compilers:
+            name = f"CMAKE_{language}_COMPILER_ARG1"
+            text = compiler_options(self._folder, self._reply.version, language)
+            text = self._reply.cache.get(name, "") if text is None else text
+            self._compilers[language] = (Fragment(text.strip(), name),) if text.strip() else ()
+        return self._compilers[language]
 
     def _candidates(self, word: str, target: Target) -> Iterator[str]:
         """What a file of a link step may be: the generators differ in the folder that they start from."""
@@ -199,6 +222,7 @@ class _Reading:
             yield CompileCommand(path, group.language, placed[id(group)], built, _RECORD)
 
     def _placed_of(self, group: Group, configuration: str) -> Iterator[Fragment]:
+        yield from self._of_compiler(group.language)
         names = self._variables((f"CMAKE_{group.language}_FLAGS",), configuration)
         for fragment in group.fragments:
             yield from self._placed(fragment, names)

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -19,12 +19,14 @@ from ...elf.source import Source
 from ...errors import ArtifactError
 from ...recipe import Fragment
 
-__all__ = ["REPLY", "Configuration", "Group", "Reply", "Target", "read_reply"]
+__all__ = ["REPLY", "Configuration", "Group", "Reply", "Target", "compiler_options", "read_reply"]
 
 #: Where the reply is, below the build folder.
 REPLY = ".cmake/api/v1/reply"
 
 _INDEX = re.compile(r"(?:index|error)-[\w.:+-]+\.json")  # CMake 4.1 writes error-*.json where it could not generate
+_VERSION = re.compile(r"[\w.+-]+")
+_LANGUAGE = re.compile(r"\w+")
 _MOST_BYTES = 1 << 26  # of one file; that of a target with 10,000 sources has some 3 million
 _MOST_BYTES_OF_ALL = 1 << 30
 _MOST_FRAMES = 1000
@@ -59,6 +61,7 @@ class Target:
     artifacts: what it makes, absolute, the file that carries its name first.
     sources: absolute path of each source file, and the group that compiles it; None where none does.
     link: the options of the link step. libraries: what is linked, as it stands on the command line.
+    linked_by: the language whose compiler links it; empty where none does.
     defined_at: where it is defined: `CMakeLists.txt:12`.
     folder: its own folder of the build tree, and source: of the source tree; absolute.
     """
@@ -69,6 +72,7 @@ class Target:
     sources: tuple[tuple[str, Group | None], ...]
     link: tuple[Fragment, ...]
     libraries: tuple[Fragment, ...]
+    linked_by: str
     defined_at: str
     folder: str
     source: str
@@ -90,6 +94,7 @@ class Reply:
     ----------
     is_multi: whether the generator builds several configurations in one folder.
     cache: the variables of CMakeCache.txt; empty where they were not asked for.
+    version: that of CMake: `3.25.1`; empty where the reply does not say.
     problems: (target, reason) of what is damaged.
     """
 
@@ -97,6 +102,7 @@ class Reply:
     is_multi: bool = False
     cache: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
+    version: str = ""
 
 
 def read_reply(folder: str) -> Reply | None:
@@ -127,9 +133,26 @@ def read_reply(folder: str) -> Reply | None:
         cmake = _get(index, "cmake", dict)
         is_multi = _get(cmake, "generator", dict, {}).get("multiConfig") is True
         modules = _get(_get(cmake, "paths", dict, {}), "root", str, "")
+        version = _get(_get(cmake, "version", dict, {}), "string", str, "")
     if ("codemodel", 2) not in objects:
         return None
-    return _Model(files, folder, modules).reply(objects["codemodel", 2], objects.get(("cache", 2)), is_multi=is_multi)
+    reply = _Model(files, folder, modules).reply(objects["codemodel", 2], objects.get(("cache", 2)), is_multi=is_multi)
+    return replace(reply, version=version)
+
+
+def compiler_options(folder: str, version: str, language: str) -> str | None:
+    """The options that CMake writes behind a compiler's name wherever it calls it: where the compiler was given with
+    options, as in CC="gcc -m32", they are in no other list (CMakeDetermineCompiler.cmake). None where it does not say.
+    """
+    if not _VERSION.fullmatch(version) or not _LANGUAGE.fullmatch(language):
+        return None
+    try:
+        with Source.open(os.path.join(folder, "CMakeFiles", version, f"CMake{language}Compiler.cmake")) as source:
+            text = source.read(0, min(source.size, _MOST_FRAGMENT)).decode("utf-8", "surrogateescape")
+    except ArtifactError:
+        return None
+    found = re.search(rf'^set\(CMAKE_{language}_COMPILER_ARG1 "((?:[^"\\]|\\.)*)"\)$', text, re.MULTILINE)
+    return re.sub(r"\\(.)", r"\1", found[1]) if found and "\0" not in found[1] else None
 
 
 class _Files:
@@ -233,6 +256,7 @@ class _Model:
             sources=tuple(self._sources(data, groups)),
             link=tuple(piece for role, piece in pieces if role != "libraries" or piece.text.startswith("-")),
             libraries=tuple(piece for role, piece in pieces if role == "libraries"),
+            linked_by=_get(_get(data, "link", dict, {}), "language", str, ""),
             defined_at=traces.place(data),
             folder=self._built(_get(paths, "build", str)),
             source=os.path.normpath(os.path.join(self._source, _get(paths, "source", str))),

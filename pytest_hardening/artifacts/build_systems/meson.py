@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ArtifactError
 from ...recipe import CompileCommand, Fragment, Recipe
-from .command_line import language_of_source
+from .command_line import is_compiler, language_of_source
+from .foreign import foreign_code, is_object
 from .json_file import load
 from .ninja_file import Step, steps
 from .output import Build, Output
@@ -89,6 +90,7 @@ class _Target:
     defined_in: str
     sources: tuple[tuple[str, str, tuple[str, ...]], ...]  # path, language, parameters
     linker: tuple[str, ...] | None
+    compilers: Mapping[str, tuple[str, ...]]  # by Meson's language, what stands behind the compiler's name
 
 
 class _Reader:
@@ -118,20 +120,27 @@ class _Reader:
             for made in objects.pop(path, [""])
         ]
         commands += [
-            self._command(source, made, self._making[made]) for source, names in objects.items() for made in names
+            self._command(target, source, made, self._making[made])
+            for source, names in objects.items()
+            for made in names
         ]
         self._own[target.path] = tuple(commands)
 
-    def _command(self, source: str, made: str, step: Step) -> CompileCommand:
+    def _command(self, target: _Target, source: str, made: str, step: Step) -> CompileCommand:
         """A unit that only build.ninja names: one that unites several sources (the option `unity`)."""
-        language = language_of_source(source) or _LANGUAGES.get(step.rule.partition("_")[0], "")
-        return CompileCommand(source, language, (Fragment(step.variables.get("ARGS", "")),), made, "build.ninja")
+        by = step.rule.partition("_")[0]
+        language = language_of_source(source) or _LANGUAGES.get(by, "")
+        before = shlex.join(target.compilers.get(by, ()))
+        fragments = tuple(Fragment(text) for text in (before, step.variables.get("ARGS", "")) if text)
+        return CompileCommand(source, language, fragments, made, "build.ninja")
 
     def recipe(self, target: _Target) -> Recipe:
         """What is known of a target, with the units of static libraries of the build that go into it."""
         units: dict[CompileCommand, None] = {}
+        foreign: dict[str, None] = {}
         seen: set[str] = set()
         pending = [target.path]
+        own = set(self._own.get(target.path, ()))
         while pending:
             path = pending.pop()
             if path in seen:
@@ -139,16 +148,36 @@ class _Reader:
             seen.add(path)
             units.update(dict.fromkeys(self._own.get(path, ())))
             step = self._making.get(path)
-            inputs = map(self._absolute, step.inputs if step is not None else ())
-            pending += [made for made in inputs if made in self._making and "STATIC_LINKER" in self._making[made].rule]
+            for made in map(self._absolute, step.inputs if step is not None else ()):
+                if self._is_made_by(made, "STATIC_LINKER"):
+                    pending.append(made)
+                elif is_object(made) and not self._is_made_by(made, "_COMPILER"):
+                    foreign[made] = None
+        foreign.update(dict.fromkeys(self._foreign(target, seen)))
         return Recipe(
             target=target.name,
             type=_TYPES[target.type],
             configuration=str(self._options.get("buildtype", "")),
             units=tuple(units),
+            from_archives=tuple(unit for unit in units if unit not in own),
+            foreign=tuple(foreign),
             link=self._link(target),
             defined_at=os.path.relpath(target.defined_in, self._root) if target.defined_in else "",
         )
+
+    def _is_made_by(self, path: str, rule: str) -> bool:
+        return path in self._making and rule in self._making[path].rule
+
+    def _foreign(self, target: _Target, own: Collection[str]) -> tuple[str, ...]:
+        """See `Recipe.foreign`: of the link step."""
+        if _TYPES[target.type] == "STATIC":
+            return ()
+        if target.path not in self._making:
+            return ("its link step, which build.ninja does not have",)
+        words = [word for fragment in self._link(target) for word in fragment.arguments]
+        if target.linker is not None:  # which lacks what build.ninja adds
+            words += Fragment(self._making[target.path].variables.get("LINK_ARGS", "")).arguments
+        return foreign_code(words, lambda word: self._absolute(word) in own)
 
     def _link(self, target: _Target) -> tuple[Fragment, ...]:
         if _TYPES[target.type] == "STATIC":
@@ -156,8 +185,11 @@ class _Reader:
         if target.linker is not None:
             return self._fragments(target.linker, "link_args")
         step = self._making.get(target.path)
-        text = step.variables.get("LINK_ARGS", "") if step is not None else ""
-        return self._fragments(Fragment(text).arguments, "link_args") if text else ()
+        if step is None:
+            return ()
+        before = target.compilers.get(step.rule.partition("_")[0], ())
+        words = (*before, *Fragment(step.variables.get("LINK_ARGS", "")).arguments)
+        return self._fragments(words, "link_args")
 
     def _fragments(self, words: tuple[str, ...], kind: str) -> tuple[Fragment, ...]:
         """Options, those apart that come from an option of the build: `-Dc_args=`, `-Dc_link_args=`."""
@@ -197,18 +229,27 @@ def _target(data: Any) -> _Target | None:
         raise ValueError("lacks `target_sources`")
     linker: tuple[str, ...] | None = None
     sources: list[tuple[str, str, tuple[str, ...]]] = []
+    compilers: dict[str, tuple[str, ...]] = {}
     for group in groups:
-        parameters = _texts(group, "parameters")
         if "linker" in group:
-            linker = parameters
+            linker = (*_options_of(_texts(group, "linker")), *_texts(group, "parameters"))
             continue
+        by, before = str(group.get("language")), _options_of(_texts(group, "compiler"))
+        parameters = (*before, *_texts(group, "parameters"))
+        compilers[by] = before
         for path in (*_texts(group, "sources"), *_texts(group, "generated_sources")):
-            language = language_of_source(path) or _LANGUAGES.get(str(group.get("language")), "")
+            language = language_of_source(path) or _LANGUAGES.get(by, "")
             if language:  # else it is a header
                 sources.append((os.path.normpath(path), language, parameters))
     defined_in = data.get("defined_in")
     where = defined_in if isinstance(defined_in, str) else ""
-    return _Target(name, type_, os.path.normpath(names[0]), where, tuple(sources), linker)
+    return _Target(name, type_, os.path.normpath(names[0]), where, tuple(sources), linker, compilers)
+
+
+def _options_of(words: tuple[str, ...]) -> tuple[str, ...]:
+    """What follows the compiler's name where it was given with options, as `gcc -m32` in CC: in no other list."""
+    at = next((at for at, word in enumerate(words) if is_compiler(word)), 0)
+    return words[at + 1 :]
 
 
 def _texts(group: dict[str, Any], key: str) -> tuple[str, ...]:
