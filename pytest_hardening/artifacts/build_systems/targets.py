@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ...elf.image import printable
 from ...errors import ArtifactError
 from ...model import Artifact
+from ...recipe import Recipe
 from ..discovery import artifact_at
 from ..names import display
 from .build import read_build
@@ -42,24 +43,20 @@ class Targets:
     problems: (name, reason) of targets that were not built and of folders that cannot be read.
     missing: the shown path and the target of those that were not built, by name.
     left_out: how many targets were not built and are left out, by reason.
+    modules: the shown names of the files that are made to be loaded with dlopen, whether they are judged or not.
     """
 
     found: Mapping[Artifact, Target] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
     missing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
 
     @property
     def names(self) -> dict[str, str]:
         """The names of targets, as their build systems have them, by the shown names of their files."""
         recipes = ((artifact.display, artifact.recipe) for artifact in self.found)
         return {name: recipe.target for name, recipe in recipes if recipe is not None}
-
-    @property
-    def modules(self) -> frozenset[str]:
-        """The shown names of the files that are made to be loaded with dlopen, and nothing else."""
-        recipes = ((artifact.display, artifact.recipe) for artifact in self.found)
-        return frozenset(name for name, recipe in recipes if recipe is not None and recipe.type == "MODULE")
 
 
 def find_targets(
@@ -88,8 +85,13 @@ def find_targets(
     found: dict[Artifact, Target] = {}
     missing: dict[str, tuple[str, str]] = {}
     left_out: Counter[str] = Counter()
+    modules: set[str] = set()
     wanted = set(only)
+    recipes = _recipes(builds.values())
     for build, name, output in _named(builds.values(), base):
+        recipe = recipes[output.path]
+        if recipe.type == "MODULE" and os.path.lexists(output.path):
+            modules.add(artifact_at(output.path, base).display)
         names = {name, output.name, output.recipe.target}
         if only and names.isdisjoint(only):
             continue
@@ -104,7 +106,7 @@ def find_targets(
                 missing[name] = (path, printable(output.recipe.target))
                 problems.append((name, _not_built(path)))
             continue
-        artifact = replace(artifact_at(output.path, base), recipe=output.recipe)
+        artifact = replace(artifact_at(output.path, base), recipe=recipe)
         found.setdefault(artifact, Target(name, artifact, build))
     if builds:
         problems += [(printable(name), "no such target in the build") for name in sorted(wanted)]
@@ -115,7 +117,20 @@ def find_targets(
     ]
     if not found and not problems:
         problems += [(display(folder, base), "none of its targets was built") for folder in builds]
-    return Targets(found, tuple(problems), missing, dict(left_out))
+    return Targets(found, tuple(problems), missing, dict(left_out), frozenset(modules))
+
+
+def _recipes(builds: Iterable[Build]) -> dict[str, Recipe]:
+    """How each file is made; of one that several configurations or targets make, by the units of all: which of them
+    made it last is not told.
+    """
+    found: dict[str, Recipe] = {}
+    for build in builds:
+        for output in build.outputs:
+            one = found.setdefault(output.path, output.recipe)
+            if one is not output.recipe:
+                found[output.path] = replace(one, units=tuple(dict.fromkeys((*one.units, *output.recipe.units))))
+    return found
 
 
 def _not_built(path: str) -> str:
