@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..artifacts.build_systems.ninja_log import logged_steps
 from ..artifacts.build_systems.output import Build
 from ..artifacts.names import display
 from ..elf.facts import Need, Unit
@@ -53,9 +54,12 @@ def why_stale(artifact: Artifact, recipe: Recipe, build: Build, base: str = "/")
     ----------
     base: the folder that names of sources are relative to.
     """
-    if build.system != "CMake":
-        return ""
-    found = _contradicted(artifact, recipe, base) or _outrun(artifact, recipe, base)
+    if build.of_any_file is not None:
+        return ""  # which file holds which unit is not told
+    by_cmake = build.system == "CMake"
+    found = (by_cmake and (_contradicted(artifact, recipe, base) or _outrun(artifact, recipe, base))) or _outlived(
+        artifact, recipe, build, base
+    )
     return f"stale: {found}: build it again" if found else ""
 
 
@@ -136,6 +140,22 @@ def _outrun(artifact: Artifact, recipe: Recipe, base: str) -> str:
     for folder in _folders(recipe.units, recipe.target):
         if _is_older(artifact.path, folder, "link.txt"):
             return "the command that links it has changed since (link.txt)"
+    return ""
+
+
+def _outlived(artifact: Artifact, recipe: Recipe, build: Build, base: str) -> str:
+    """The object that was compiled again since the file was made that it goes into."""
+    steps = logged_steps(build.folder)
+    own = steps.get(artifact.path)
+    for command in recipe.units:
+        step = steps.get(command.object)
+        match = _FOLDER.fullmatch(command.object)
+        if own is not None and step is not None:
+            is_newer = 0 < own.time < step.time
+        else:
+            is_newer = match is not None and _is_older(artifact.path, match["folder"], command.object)
+        if is_newer:
+            return f"{display(command.object, base)} was compiled again since, and is not in it"
     return ""
 
 

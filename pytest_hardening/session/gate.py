@@ -16,6 +16,7 @@ from ..artifacts.packages.contents import INSIDE
 from ..assertions import require
 from ..causes.attribution import attributed
 from ..causes.staleness import why_stale
+from ..causes.were_run import why_unproven, without_proof
 from ..engine import artifact_of, inspect, judge, kind_of
 from ..errors import ArtifactError
 from ..model import Artifact, ArtifactReport, Evidence, Kind, Outcome, Report, Verdict
@@ -172,6 +173,16 @@ class Gate(Hardening):
         seen = (Evidence("objects", f"{display(str(one), self._base)} asks for it") for one in found[:_MOST_OBJECTS])
         return replace(verdict, evidence=(*verdict.evidence, *seen))
 
+    def _judged(self, artifact: Artifact, profile: Profile) -> list[ArtifactReport]:
+        """The members of an archive, and last the file: none passes by a command that may not have been run."""
+        entries = list(judge(artifact, profile, self.settings.debug_roots))
+        target = self.targets.found.get(artifact)
+        why = why_unproven(target.artifact, target.build, self._base) if target is not None else ""
+        if not why:
+            return entries
+        others = judge(replace(artifact, recipe=None), profile, self.settings.debug_roots)
+        return list(without_proof(entries, others, why))
+
     def judge_alike(self, artifact: Artifact, other: Artifact) -> None:
         """Require of an artifact what is required of another one, wherever it lies."""
         self._profiles[artifact] = self.profile_of(other)
@@ -200,7 +211,7 @@ class Gate(Hardening):
             profile = self.profile_of(artifact)
             wanted = self._selected.get(artifact)
             wanted_profile = profile if wanted is None else profile.narrowed(wanted)
-            entries = list(judge(artifact, wanted_profile, self.settings.debug_roots))
+            entries = self._judged(artifact, wanted_profile)
             report = self._reports[artifact] = Report((self._explained(artifact, entries[-1]), *entries[:-1]))
             if len(self._reports) > _KEPT:
                 self._reports.popitem(last=False)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_hardening.artifacts.build_systems.build import read_build
+from pytest_hardening.artifacts.build_systems.cmake import QUERY, place_query
 from pytest_hardening.artifacts.build_systems.cmake_all import built_by_all
 from pytest_hardening.errors import ArtifactError
 
@@ -217,3 +218,41 @@ def test_generators_files_that_take_long(tmp_path: Path, text: str) -> None:
         built_by_all(str(tmp_path))
         assert time.monotonic() - start < 10
         (tmp_path / name).unlink()
+
+
+def test_the_question_overwrites_nothing(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    build, query = tmp_path / "b", tmp_path / "b" / QUERY
+    query.parent.mkdir(parents=True)
+    for number in range(os.getpid() - 5, os.getpid() + 5):
+        Path(f"{query}.{number}").symlink_to(victim)
+    query.symlink_to(victim)
+    assert place_query(str(build)) == ""
+    assert victim.read_text() == "precious"
+    assert not query.is_symlink()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".cmake").symlink_to(elsewhere)
+    assert place_query(str(other)).endswith("a link leads out of the build folder")
+    assert list(elsewhere.iterdir()) == []
+    query.unlink()
+    os.mkfifo(query)
+    assert place_query(str(build)) == ""
+
+
+def test_a_target_in_a_folder_with_a_blank(tmp_path: Path, tool_for: Callable[[str], str]) -> None:
+    tool_for("ninja")
+    text = "cmake_minimum_required(VERSION 3.14)\nproject(p C)\nadd_executable(prog main.c)\n"
+    files = {
+        "CMakeLists.txt": text + 'add_subdirectory("my dir")\n',
+        "main.c": "int main(void) { return 0; }\n",
+        "my dir/CMakeLists.txt": "add_executable(inner ../main.c)\nadd_executable(no EXCLUDE_FROM_ALL ../main.c)\n",
+    }
+    source = write_files(tmp_path / "s", files)
+    for generator in ("Unix Makefiles", "Ninja"):
+        build = configured(source, tmp_path / generator[0], generator=generator)
+        usual = {output.name: output.is_usual for output in read_build(str(build)).outputs}
+        assert usual == {"prog": True, "inner": True, "no": False}

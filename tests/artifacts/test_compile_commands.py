@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +265,17 @@ def test_no_database(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     with pytest.raises(ArtifactError):
         read(str(tmp_path))
+
+
+def test_a_package_in_the_folder_is_no_output(tmp_path: Path) -> None:
+    shutil.copy("/bin/true", tmp_path / "program")
+    with zipfile.ZipFile(tmp_path / "x-1-py3-none-any.whl", "w") as wheel:
+        wheel.write("/bin/true", "x/_x.so")
+    (tmp_path / "y-1-py3-none-any.whl").write_bytes(b"PK\3\4 cut off")
+    entry = {"directory": ".", "file": "a.c", "command": "cc -c a.c"}
+    (tmp_path / "compile_commands.json").write_text(json.dumps([entry, *[{}] * 30]))
+    build = read(str(tmp_path))
+    assert [output.name for output in build.outputs] == ["program"]
+    assert len(build.problems) == 22
+    assert build.problems[20] == ("compile_commands.json", "and 10 more of the kind")
+    assert build.problems[21][0].startswith("y-1-py3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,3 +198,31 @@ class TestDamage:
         target = {"name": "x", "type": "executable", "filename": [f"{folder}/x"], "target_sources": sources}
         [output] = read(str(self.write(folder, [target]))).outputs
         assert tuple(output.recipe.link_arguments) == ("-pie", "a b")
+
+
+def test_many_parameters(tmp_path: Path) -> None:
+    """Options of the build are looked for once per group of sources, and not in lists that nobody writes."""
+    (tmp_path / "meson-info").mkdir()
+    sources = [f"/s{number}.c" for number in range(300)]
+    for size in (2000, 20000):
+        group = {"language": "c", "parameters": ["a"] * size, "sources": sources}
+        targets = [{"name": "x", "type": "executable", "filename": ["/x"], "target_sources": [group]}]
+        (tmp_path / "meson-info/intro-targets.json").write_text(json.dumps(targets))
+        given = [{"name": "c_args", "value": ["a"] * (size // 2) + ["b"]}]
+        (tmp_path / "meson-info/intro-buildoptions.json").write_text(json.dumps(given))
+        started = time.monotonic()
+        [output] = read(str(tmp_path)).outputs
+        assert len(output.recipe.units) == 300
+        assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("text", [r'"/a/\ud800"', r'"/a/\u0000"', '"/a/\udced\udca0\udc80"'])
+def test_texts_that_are_no_paths(tmp_path: Path, text: str) -> None:
+    (tmp_path / "meson-info").mkdir()
+    targets = f'[{{"name": "x", "type": "executable", "filename": [{text}], "target_sources": []}}]'
+    path = tmp_path / "meson-info/intro-targets.json"
+    path.write_text(targets, errors="surrogateescape")
+    with pytest.raises(ArtifactError, match="no path"):
+        read(str(tmp_path))
+    path.write_text(targets.replace(text, r'"/a/\ud83d\ude00"'))
+    assert read(str(tmp_path)).outputs[0].path == "/a/\U0001f600"

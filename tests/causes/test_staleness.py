@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_options_that_leave_no_record(source: Path, tmp_path: Path, generator: s
     cmake(build, "-DLINK=-Wl,-z,now")
     reason = "stale: the command that links it has changed since (link.txt): build it again"
     assert stale(build) == ({"program": reason} if is_make else {})
+    make(build)
+    assert stale(build) == {}
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_unit_that_was_compiled_again_and_is_not_in_it(source: Path, tmp_path: Path, generator: str) -> None:
+    build = make(configured(source, tmp_path / "b", generator=generator))
+    age(build)
+    (source / "a.c").write_text("int a(void) { return 2; }\n")
+    make(build, "--target", "archive")
+    (reason,) = stale(build).values()
+    assert re.fullmatch(r"stale: .*/a\.c\.o was compiled again since, and is not in it: build it again", reason)
+    assert set(stale(build)) == {"shared"}
     make(build)
     assert stale(build) == {}
 

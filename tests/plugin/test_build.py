@@ -299,6 +299,32 @@ def test_a_module_needs_both_profiles(user: User, built: Callable[..., Path]) ->
     assert run.verdicts["build/plugin.so::fortify"] != "pass"  # built at level 2
 
 
+def test_a_module_is_one_also_where_other_targets_are_named(user: User, built: Callable[..., Path]) -> None:
+    built()
+    run = user.run("--hardening", "build", "--hardening-build", "build", "--hardening-target", "PROGRAM")
+    assert {entry["path"]: entry["profile"] for entry in run.document["artifacts"]}["build/plugin.so"] == "plugin"
+
+
+def test_a_file_that_two_configurations_make(user: User, tool_for: Callable[[str], str]) -> None:
+    """Which of them made it is not told: what both say holds, and nothing else."""
+    for tool in ("cmake", "ninja"):
+        tool_for(tool)
+    text = """\
+cmake_minimum_required(VERSION 3.18)
+project(one C)
+add_executable(program main.c)
+target_compile_options(program PRIVATE "$<$<CONFIG:Debug>:-Wformat;-Werror=format-security>")
+set_target_properties(program PROPERTIES RUNTIME_OUTPUT_DIRECTORY "$<1:${CMAKE_BINARY_DIR}>")
+"""
+    source = write_files(user.path / "s", {"CMakeLists.txt": text, "main.c": "int main(void) { return 0; }\n"})
+    build = configured(source, user.path / "b", "-DCMAKE_C_FLAGS=-g", generator=GENERATORS[2])
+    make(build, "--config", "Release")
+    words = ("--hardening-build", "b", "--hardening-check", "format-security")
+    run = user.run(*words)
+    assert run.verdicts == {"b/program::format-security": "unknown"}
+    run.result.stdout.fnmatch_lines(["*its source was compiled in several ways*"])
+
+
 def test_globs_name_targets(user: User, built: Callable[..., Path]) -> None:
     built("bind-now")
     user.policy(

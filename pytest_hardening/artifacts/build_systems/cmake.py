@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -68,18 +69,26 @@ def read(folder: str) -> Build:
 def place_query(folder: str) -> str:
     """Ask CMake to describe its targets when it is run next; return why that cannot be done, or an empty text."""
     path = os.path.join(folder, QUERY)
+    inside, parent = os.path.realpath(folder), os.path.dirname(path)
+    if os.path.commonpath((inside, os.path.realpath(parent))) != inside:
+        return f"{printable(path)}: a link leads out of the build folder"
     text = json.dumps(_REQUESTS) + "\n"
     try:
-        try:
-            with open(path, encoding="utf-8") as stream:
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8", errors="replace") as stream:
                 if stream.read(len(text) + 1) == text:
                     return ""
-        except (OSError, UnicodeDecodeError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        whole = f"{path}.{os.getpid()}"  # processes of pytest-xdist ask at the same time
-        with open(whole, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(whole, path)
+        os.makedirs(parent, exist_ok=True)
+        # a new file: processes of pytest-xdist ask at the same time, and what lies there may be a link
+        handle, whole = tempfile.mkstemp(prefix="query.json.", dir=parent)
+        try:
+            with open(handle, "w", encoding="utf-8") as stream:
+                os.fchmod(handle, 0o644)
+                stream.write(text)
+            os.replace(whole, path)
+        except OSError:
+            os.unlink(whole)
+            raise
     except OSError as error:
         return f"{printable(path)}: {error.strerror}"
     return ""

@@ -15,8 +15,8 @@ from ...errors import ArtifactError
 
 __all__ = ["built_by_all"]
 
-_MOST_BYTES = 1 << 28
-_MAKE = re.compile(r"^((?:\S*/)?all): (\S*/all)$", re.MULTILINE)
+_MOST_BYTES = 1 << 26
+_MAKE = re.compile(r"^((?:(?:\\.|[^\s\\])*/)?all): ((?:\\.|[^\s\\])*/all)$", re.MULTILINE)
 _NINJA = re.compile(r"^build ((?:[^\s:$]|\$.)*?all(?:\$:\w+)?): phony ?(.*)$", re.MULTILINE)
 _MAKE_NODE = re.compile(r"(?:(?P<folder>.+)/)?CMakeFiles/(?P<target>[^/]+)\.dir/all")
 
@@ -53,7 +53,7 @@ def _reached(start: str, text: str, pattern: re.Pattern[str]) -> set[str]:
     """All that a node leads to, itself not."""
     edges: dict[str, list[str]] = {}
     for match in pattern.finditer(text):
-        words = [_plain(word) for word in re.findall(r"(?:\$.|\S)+", match[2])]
+        words = [_plain(word) for word in re.findall(r"(?:[$\\].|\S)+", match[2])]
         edges.setdefault(_plain(match[1]), []).extend(words)
     reached: set[str] = set()
     pending = [start]
@@ -65,8 +65,8 @@ def _reached(start: str, text: str, pattern: re.Pattern[str]) -> set[str]:
 
 
 def _plain(word: str) -> str:
-    """A name without ninja's escapes."""
-    return re.sub(r"\$(.)", r"\1", word)
+    """A name without the escapes of ninja and make."""
+    return re.sub(r"[$\\](.)", r"\1", word)
 
 
 def _named(node: str, folder: str) -> str:

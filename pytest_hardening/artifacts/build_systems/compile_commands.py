@@ -26,6 +26,7 @@ _NOTHING_MADE = (
     "no linked file and no archive lies in its folder or below it: build them, or put it into the folder that they lie "
     "in or below, and name that one"
 )
+_MOST_ENTRIES = 500_000
 
 
 def read(folder: str) -> Build:
@@ -49,30 +50,49 @@ def read(folder: str) -> Build:
     entries = load(path)
     if not isinstance(entries, list):
         raise ArtifactError(f"{NAME} holds no list of commands: let the build write it again")
+    if len(entries) > _MOST_ENTRIES:
+        raise ArtifactError(f"{NAME} holds too many entries: more than {_MOST_ENTRIES}")
     found: dict[CompileCommand, None] = {}
-    problems: list[tuple[str, str]] = []
+    problems = _Problems()
     for number, entry in enumerate(entries, 1):
         try:
             found.update(dict.fromkeys(_commands(entry, folder)))
         except ValueError as error:
-            problems.append((f"{NAME}, entry {number}", str(error)))
+            problems.add(f"{NAME}, entry {number}", str(error))
     if not found:
-        raise ArtifactError(
-            f"{NAME} holds no command that compiles a unit" + (f": {problems[0][1]}" if problems else "")
-        )
-    problems += (
-        (os.path.basename(command.source), f"compiled with {option}, which is not read: its options are not known")
-        for command in found
-        if (option := command.unread)
-    )
-    if len(problems) > _MOST_PROBLEMS:
-        problems[_MOST_PROBLEMS:] = [(NAME, f"and {len(problems) - _MOST_PROBLEMS} more of the kind")]
+        first = f": {problems.first[0][1]}" if problems.first else ""
+        raise ArtifactError(f"{NAME} holds no command that compiles a unit{first}")
+    for command in found:
+        if option := command.unread:
+            reason = f"compiled with {option}, which is not read: its options are not known"
+            problems.add(os.path.basename(command.source), reason)
     recipe = Recipe(units=tuple(found))
-    made = discover([folder], base=folder).artifacts
-    if not made:
-        problems.insert(0, (NAME, _NOTHING_MADE))
-    outputs = tuple(Output(artifact.display, artifact.path, recipe) for artifact in made)
-    return Build(NAME, folder, outputs, tuple(problems), of_any_file=recipe)
+    made = discover([folder], base=folder)
+    # what lies in a package was not linked here: it is judged where the package is named
+    files = (artifact for artifact in made.artifacts if artifact.packed is None)
+    outputs = tuple(Output(artifact.display, artifact.path, recipe) for artifact in files)
+    unread = [one for one in made.problems if one[0] not in (folder, os.path.realpath(folder), ".")]
+    if not outputs:
+        unread.append((NAME, _NOTHING_MADE))
+    return Build(NAME, folder, outputs, (*problems.all, *unread), of_any_file=recipe)
+
+
+class _Problems:
+    """The first of many problems, and how many there are."""
+
+    def __init__(self) -> None:
+        self.first: list[tuple[str, str]] = []
+        self._count = 0
+
+    def add(self, name: str, reason: str) -> None:
+        self._count += 1
+        if len(self.first) < _MOST_PROBLEMS:
+            self.first.append((name, reason))
+
+    @property
+    def all(self) -> tuple[tuple[str, str], ...]:
+        more = self._count - len(self.first)
+        return (*self.first, *([(NAME, f"and {more} more of the kind")] if more else ()))
 
 
 def recipe_of(build: Build, path: str) -> Recipe | None:

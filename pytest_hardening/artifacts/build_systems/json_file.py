@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from typing import Any
 
@@ -11,7 +12,9 @@ from ...errors import ArtifactError
 
 __all__ = ["load"]
 
-_MOST_BYTES = 256 << 20  # a database of all of Chromium's units has some 200 MB
+_MOST_BYTES = 64 << 20  # a database of 10,000 units has some 20 MB; what is read of it takes many times that
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 def load(path: str, most: int = _MOST_BYTES) -> Any:
@@ -29,9 +32,26 @@ def load(path: str, most: int = _MOST_BYTES) -> Any:
             data = stream.read(most + 1)
         if len(data) > most:
             raise ArtifactError(f"{name} is too large: more than {most >> 20} MB")
-        return json.loads(data)
+        found = json.loads(data)
     except OSError as error:
         raise ArtifactError(f"{name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         text = " ".join(str(error).split())
         raise ArtifactError(f"{name} is no valid JSON ({text}): let the build write it again") from None
+    if (_SURROGATE.search(data) or b"\\u0000" in data) and _has_no_path(found):
+        raise ArtifactError(f"{name} holds characters that no path can have: let the build write it again")
+    return found
+
+
+def _has_no_path(found: Any) -> bool:
+    """Whether a text in it can be no part of a path or command: half a character, or a NUL."""
+    pending = [found]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, str) and ("\0" in one or _LONE.search(one)):
+            return True
+        if isinstance(one, dict):
+            pending += (*one, *one.values())
+        elif isinstance(one, list):
+            pending += one
+    return False

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ...errors import ArtifactError
@@ -41,6 +42,7 @@ _LANGUAGES = {
     "rust": "Rust",
 }
 _MOST_PROBLEMS = 20
+_MOST_WORDS = 4096  # in which the options of the build are looked for
 
 
 def read(folder: str) -> Build:
@@ -68,11 +70,12 @@ def read(folder: str) -> Build:
         try:
             if (target := _target(data)) is not None:
                 reader.add(target)
-                found.append((target, Output(target.name, target.path, Recipe())))
+                is_usual = data.get("build_by_default") is not False
+                found.append((target, Output(target.name, target.path, Recipe(), is_usual)))
         except ValueError as error:
             name = data.get("name") if isinstance(data, dict) else None
             problems.append((name if isinstance(name, str) else f"target {number}", str(error)))
-    outputs = [Output(output.name, output.path, reader.recipe(target)) for target, output in found]
+    outputs = [replace(output, recipe=reader.recipe(target)) for target, output in found]
     if len(problems) > _MOST_PROBLEMS:
         problems[_MOST_PROBLEMS:] = [(_INFO, f"and {len(problems) - _MOST_PROBLEMS} more of the kind")]
     return Build(
@@ -196,7 +199,7 @@ class _Reader:
         for language in _LANGUAGES:
             given = self._options.get(f"{language}_{kind}")
             if isinstance(given, list) and given and all(isinstance(word, str) for word in given):
-                at = _place(words, given)
+                at = _place(words, tuple(given))
                 if at is not None:
                     end = at + len(given)
                     parts = ((words[:at], ""), (words[at:end], f"option {language}_{kind}"), (words[end:], ""))
@@ -204,10 +207,16 @@ class _Reader:
         return (Fragment(shlex.join(words)),) if words else ()
 
 
-def _place(words: Sequence[str], run: Sequence[str]) -> int | None:
-    """Where some words stand in a row."""
-    size = len(run)
-    return next((at for at in range(len(words) - size + 1) if list(words[at : at + size]) == list(run)), None)
+@lru_cache(maxsize=64)
+def _place(words: tuple[str, ...], run: tuple[str, ...]) -> int | None:
+    """Where some words stand in a row; sources of one group share their options, so that it is asked again."""
+    if len(words) > _MOST_WORDS or len(run) > _MOST_WORDS:
+        return None
+    size, first = len(run), run[0]
+    for at in range(len(words) - size + 1):
+        if words[at] == first and words[at : at + size] == run:
+            return at
+    return None
 
 
 def _target(data: Any) -> _Target | None:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from ...errors import ArtifactError
 
-__all__ = ["Step", "steps"]
+__all__ = ["WORD", "Step", "joined", "steps"]
 
-_MOST_BYTES = 256 << 20
-_WORD = re.compile(r"(?:[^\s:|$]|\$.)+|\|\||[:|]", re.DOTALL)
+_MOST_BYTES = 64 << 20
+#: The words of a build statement.
+WORD = re.compile(r"(?:[^\s:|$]|\$.)+|\|\||\|@|[:|]", re.DOTALL)
 _ESCAPED = re.compile(r"\$(.)", re.DOTALL)
 
 
@@ -50,7 +51,7 @@ def steps(folder: str) -> Iterator[Step]:
     step: Step | None = None
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            for line in _joined(stream):
+            for line in joined(stream):
                 if line.startswith("build "):
                     if step is not None:
                         yield step
@@ -68,7 +69,7 @@ def steps(folder: str) -> Iterator[Step]:
         yield step
 
 
-def _joined(lines: Iterator[str]) -> Iterator[str]:
+def joined(lines: Iterator[str]) -> Iterator[str]:
     """Lines, with those put together that end in `$`."""
     parts: list[str] = []
     for line in lines:
@@ -82,13 +83,13 @@ def _joined(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _step(text: str) -> Step | None:
-    words = _WORD.findall(text)
+    words = WORD.findall(text)
     if ":" not in words:
         return None
     colon = words.index(":")
     rule, *inputs = words[colon + 1 :] or [""]
     outputs = tuple(_unescaped(word) for word in words[:colon] if word != "|")
-    return Step(rule, outputs, tuple(_unescaped(word) for word in inputs if word not in ("|", "||")), {})
+    return Step(rule, outputs, tuple(_unescaped(word) for word in inputs if word not in ("|", "||", "|@")), {})
 
 
 def _unescaped(text: str) -> str:

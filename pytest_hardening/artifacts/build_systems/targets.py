@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ...elf.image import printable
 from ...errors import ArtifactError
 from ...model import Artifact
+from ...recipe import Recipe
 from ..discovery import artifact_at
 from ..names import display
 from .build import read_build
@@ -44,6 +45,7 @@ class Targets:
     left_out: how many targets were not built and are left out, by reason.
     outputs: the shown name of the file, and the target, of whatever the builds make, left out or not.
     is_complete: whether all of the builds could be read.
+    modules: the shown names of the files that are made to be loaded with dlopen, whether they are judged or not.
     """
 
     found: Mapping[Artifact, Target] = field(default_factory=dict)
@@ -52,18 +54,13 @@ class Targets:
     left_out: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[tuple[str, str], ...] = ()
     is_complete: bool = True
+    modules: frozenset[str] = frozenset()
 
     @property
     def names(self) -> dict[str, str]:
         """The names of targets, as their build systems have them, by the shown names of their files."""
         recipes = ((artifact.display, artifact.recipe) for artifact in self.found)
         return {name: recipe.target for name, recipe in recipes if recipe is not None}
-
-    @property
-    def modules(self) -> frozenset[str]:
-        """The shown names of the files that are made to be loaded with dlopen, and nothing else."""
-        recipes = ((artifact.display, artifact.recipe) for artifact in self.found)
-        return frozenset(name for name, recipe in recipes if recipe is not None and recipe.type == "MODULE")
 
 
 def find_targets(
@@ -93,8 +90,13 @@ def find_targets(
     found: dict[Artifact, Target] = {}
     missing: dict[str, tuple[str, str]] = {}
     left_out: Counter[str] = Counter()
+    modules: set[str] = set()
     wanted = set(only)
+    recipes = _recipes(builds.values())
     for build, name, output in _named(builds.values(), base):
+        recipe = recipes[output.path]
+        if recipe.type == "MODULE" and os.path.lexists(output.path):
+            modules.add(artifact_at(output.path, base).display)
         names = {name, output.name, output.recipe.target}
         if only and names.isdisjoint(only):
             continue
@@ -109,7 +111,7 @@ def find_targets(
                 missing[name] = (path, printable(output.recipe.target))
                 problems.append((name, _not_built(path)))
             continue
-        artifact = replace(artifact_at(output.path, base), recipe=output.recipe)
+        artifact = replace(artifact_at(output.path, base), recipe=recipe)
         found.setdefault(artifact, Target(name, artifact, build))
     if builds:
         problems += [(printable(name), "no such target in the build") for name in sorted(wanted)]
@@ -125,7 +127,23 @@ def find_targets(
         for build in builds.values()
         for output in build.outputs
     )
-    return Targets(found, tuple(problems), missing, dict(left_out), outputs, is_complete)
+    return Targets(found, tuple(problems), missing, dict(left_out), outputs, is_complete, frozenset(modules))
+
+
+def _recipes(builds: Iterable[Build]) -> dict[str, Recipe]:
+    """How each file is made; of one that several configurations or targets make, by the units of all: which of them
+    made it last is not told.
+    """
+    found: dict[str, Recipe] = {}
+    for build in builds:
+        for output in build.outputs:
+            one, other = found.setdefault(output.path, output.recipe), output.recipe
+            if one is not other:
+                units = tuple(dict.fromkeys((*one.units, *other.units)))
+                from_archives = tuple(dict.fromkeys((*one.from_archives, *other.from_archives)))
+                foreign = tuple(dict.fromkeys((*one.foreign, *other.foreign)))
+                found[output.path] = replace(one, units=units, from_archives=from_archives, foreign=foreign)
+    return found
 
 
 def _not_built(path: str) -> str:
