@@ -180,13 +180,14 @@ class Fortify(Check):
             return None
         if facts.calls is None or facts.calls.incomplete or not checked:
             return Outcome.UNKNOWN
-        names = facts.imports.names if facts.imports is not None else frozenset()
         places = {(call.caller.unit, call.caller.function, call.caller.address) for call in blamed}
         others = tuple(
             call
             for call in facts.calls.found
             if (call.caller.unit, call.caller.function, call.caller.address) not in places
         )
+        names = facts.imports.names if facts.imports is not None else frozenset()
+        names -= {call.callee for call in facts.calls.found} - {call.callee for call in others}  # theirs alone
         mended = replace(facts, calls=replace(facts.calls, found=others))
         if _unaccounted(mended, names, level):
             return Outcome.UNKNOWN

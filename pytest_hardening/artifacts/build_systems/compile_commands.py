@@ -71,10 +71,9 @@ def read(folder: str) -> Build:
     # what lies in a package was not linked here: it is judged where the package is named
     files = (artifact for artifact in made.artifacts if artifact.packed is None)
     outputs = tuple(Output(artifact.display, artifact.path, recipe) for artifact in files)
-    unread = [one for one in made.problems if one[0] not in (folder, os.path.realpath(folder), ".")]
-    if not outputs:
-        unread.append((NAME, _NOTHING_MADE))
-    return Build(NAME, folder, outputs, (*problems.all, *unread), of_any_file=recipe)
+    unread = (one for one in made.problems if one[0] not in (folder, os.path.realpath(folder), "."))
+    nothing = () if outputs else ((NAME, _NOTHING_MADE),)
+    return Build(NAME, folder, outputs, (*nothing, *problems.all, *unread), of_any_file=recipe)
 
 
 class _Problems:
