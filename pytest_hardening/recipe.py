@@ -104,23 +104,19 @@ class Recipe:
     defined_at: str = ""
     _by_name: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
     _by_path: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
-    _by_object: dict[str, list[CompileCommand]] = field(init=False, repr=False, compare=False)
     _found: dict[tuple[str, str], tuple[CompileCommand, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_name: dict[str, list[CompileCommand]] = {}
-        by_object: dict[str, list[CompileCommand]] = {}
         for command in self.units:
             by_name.setdefault(posixpath.basename(command.source), []).append(command)
-            by_object.setdefault(command.object, []).append(command)
         object.__setattr__(self, "_by_name", by_name)
         object.__setattr__(self, "_by_path", {})
-        object.__setattr__(self, "_by_object", by_object)
         object.__setattr__(self, "_found", {})
 
     def making(self, path: str) -> tuple[CompileCommand, ...]:
         """The commands that write an object file; two where it is written twice."""
-        return tuple(self._by_object.get(path, ())) if path else ()
+        return tuple(command for command in self.units if path and command.object == path)
 
     def foreign_beside(self, needed: Iterable[str]) -> tuple[str, ...]:
         """What is foreign in a file that loads these libraries (DT_NEEDED): what is loaded does not lie inside."""
